@@ -12,25 +12,25 @@ use rules::{long_files, misnumbered, misplaced_names, wrong_edges};
 use source::Source;
 
 /// Module: what it may use. `*` is everything; a longer name in the first column is a module of its own, which the
-/// right to use its parent does not include.
+/// right to use its parent does not include. `config` means the module's own section, `telemetry` naming its metrics.
 const MAY_USE: &str = "
     main: *
     lib: *
     cli: *
     app: *
     config: model
-    telemetry:
+    telemetry: config
     model:
-    clock:
+    clock: model
     shutdown:
     ids: model
     store: model
-    store::sqlite: store model config telemetry
-    store::postgres: store model config telemetry
+    store::sqlite: store model clock config telemetry
+    store::postgres: store model clock config telemetry
     provider: model clock config telemetry
     events: model store shutdown telemetry
-    reply: model store provider events clock shutdown ids telemetry
-    service: model store events clock ids reply::intake reply::Intake telemetry
+    reply: model store provider events clock shutdown ids config telemetry
+    service: model store events clock ids config reply::intake reply::Intake telemetry
     http: http::api http::openai service model events shutdown clock ids config telemetry
     http::api: http service model events shutdown clock ids config telemetry
     http::openai: http service model events shutdown clock ids config telemetry
@@ -44,7 +44,7 @@ const ONLY: &str = "
     Uuid::new_v4 Uuid::now_v7 | ids | ids come from the id source
     SystemTime::now Instant::now Timestamp::now Zoned::now | clock | time comes from the clock, which tests can step
     tokio::spawn tokio::task::spawn task::spawn | shutdown | shutdown would not wait for a task outside the tracker
-    tokio::task::spawn_blocking task::spawn_blocking | shutdown | shutdown would not wait for it
+    tokio::task::spawn_blocking task::spawn_blocking | shutdown store::sqlite | only a store awaits one in place
     thread::spawn std::thread::spawn | | a thread has a name: std::thread::Builder
     thread::Builder | main app store::sqlite telemetry | threads are made in known places only
     env::var env::var_os env::vars | config | settings are read in one place
