@@ -41,7 +41,7 @@ const ONLY: &str = "
     axum tower_http StatusCode | http | only http knows axum and status codes
     axum_server | http::accept | the accept loop is confined to one file
     rusqlite | store::sqlite | only an adapter knows its database
-    Uuid::new_v4 Uuid::now_v7 | ids | ids come from the id source
+    Uuid::new_v4 Uuid::new_v7 Uuid::now_v7 | ids | ids come from the id source
     SystemTime::now Instant::now Timestamp::now Zoned::now | clock | time comes from the clock, which tests can step
     tokio::spawn tokio::task::spawn task::spawn | shutdown | shutdown would not wait for a task outside the tracker
     tokio::task::spawn_blocking task::spawn_blocking | shutdown store::sqlite | only a store awaits one in place
