@@ -1,1 +1,12 @@
-fn main(){}
+//! The integration tests: the real program in its own process, judged from outside.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod contract;
+mod support;

@@ -1,0 +1,1 @@
+//! The contract of `docs/contract.md`, clause by clause.
