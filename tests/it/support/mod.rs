@@ -9,7 +9,7 @@ mod raw;
 mod server;
 
 pub(crate) use client::{Answer, Client, query, texts};
-pub(crate) use raw::{Raw, RawAnswer};
+pub(crate) use raw::Raw;
 pub(crate) use server::{DEFAULT_KEY, Server};
 
 use std::time::{Duration, Instant};

@@ -4,25 +4,17 @@ use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::Value;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::SOON;
+use super::{Answer, SOON};
 
 /// One connection and the bytes that came in and were not asked for yet.
 pub(crate) struct Raw {
     stream: TcpStream,
     unread: Vec<u8>,
-}
-
-/// An answer as it came: nothing decoded but the framing of the body.
-#[derive(Debug)]
-pub(crate) struct RawAnswer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
 }
 
 impl Raw {
@@ -44,20 +36,25 @@ impl Raw {
     }
 
     /// Reads one answer. A body ends where its framing says, or where the connection does.
-    pub(crate) async fn answer(&mut self) -> Result<RawAnswer> {
+    pub(crate) async fn answer(&mut self) -> Result<Answer> {
         let (status, head) = self.head().await?;
-        let header = |name: &str| header_of(&head, name);
+        let headers = headers_of(&head)?;
         let body = if status < 200 || matches!(status, 204 | 304) {
             Vec::new()
-        } else if header("transfer-encoding").is_some() {
+        } else if headers.contains_key("transfer-encoding") {
             self.chunks().await?
-        } else if let Some(length) = header("content-length") {
+        } else if let Some(length) = headers.get("content-length") {
+            let length = length.to_str().map_err(Error::other)?;
             self.take(length.parse().map_err(Error::other)?).await?
         } else {
             while self.fill().await? {}
             std::mem::take(&mut self.unread)
         };
-        Ok(RawAnswer { status, head, body })
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
     }
 
     /// Reads the head of an answer only, as for HEAD.
@@ -131,23 +128,14 @@ impl Raw {
     }
 }
 
-impl RawAnswer {
-    /// A header's value, or "" when there is none.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        header_of(&self.head, name).unwrap_or_default()
+fn headers_of(head: &str) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in head.lines().skip(1).filter_map(|line| line.split_once(':')) {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(Error::other)?;
+        headers.append(
+            name,
+            HeaderValue::from_str(value.trim()).map_err(Error::other)?,
+        );
     }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        let text = String::from_utf8_lossy(&self.body);
-        serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{error} in {}{text:?}", self.head))
-    }
-}
-
-fn header_of<'head>(head: &'head str, name: &str) -> Option<&'head str> {
-    head.lines().skip(1).find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name).then(|| value.trim())
-    })
+    Ok(headers)
 }
