@@ -1,7 +1,6 @@
 //! The integration tests: the real program in its own process, judged from outside.
 
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,

@@ -144,14 +144,12 @@ async fn no_id_key_or_text_is_ever_logged() {
     let Some(mut service) = service_with(&[("LOG_LEVEL", "trace")]).await else {
         return;
     };
-    let made = service.post_json(
-        "/conversations/",
-        &json!({ "title": "canary-title", "description": "canary-words" }),
-    );
-    let conversation = made.await.expect(201)["conversation_id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let body = json!({ "title": "canary-title", "description": "canary-words" });
+    let made = service
+        .post_json("/conversations/", &body)
+        .await
+        .expect(201);
+    let conversation = made["conversation_id"].as_str().expect("an id").to_owned();
     let message = service
         .message(&conversation, "user", "hello canary-text")
         .await;

@@ -185,6 +185,10 @@ struct Rows {
 }
 
 impl Rows {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a row reads better without ampersands"
+    )]
     fn equal<T: PartialEq<U> + Debug, U: Debug>(&mut self, row: impl Display, got: T, wanted: U) {
         if got != wanted {
             self.wrong
