@@ -41,6 +41,7 @@ async fn the_first_rule_that_matches_answers() {
         ("This is it", OTHERWISE),
         ("They said so", OTHERWISE),
         ("history", OTHERWISE),
+        ("hello_world", GREETING),
         ("hello2", OTHERWISE),
         ("héllo", OTHERWISE),
         ("ｈｅｌｌｏ", OTHERWISE),

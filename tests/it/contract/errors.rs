@@ -123,131 +123,129 @@ async fn the_message_repeats_the_status_line() {
     }
 }
 
-/// E5: of two objections the earlier one is the answer
+/// Puts a table of heads and bodies that deserve two objections each, and the status of the one that comes first.
+async fn judge(service: &Service, table: &[(&str, [&str; 4], &str, u16)]) {
+    let mut rows = Rows::default();
+    for (case, [line, rest @ ..], body, code) in table {
+        let lines = [&[*line, "Host: localhost"], rest.as_slice()].concat();
+        rows.equal(case, service.exchange(&lines, body).await.status, *code);
+    }
+}
+
+/// E5: what the head alone decides
 #[tokio::test]
-async fn a_request_is_judged_in_a_fixed_order() {
+async fn route_method_size_and_key_are_judged_in_this_order() {
     let service = service().await;
+    let nobody = format!("POST /conversations/{NOBODY}/messages/create HTTP/1.1");
     let key = service.key_line();
+    let post = "POST /conversations/ HTTP/1.1";
+    let put = "PUT /conversations/ HTTP/1.1";
+    let none = "Content-Length: 0";
+    let no = "A: b";
+    judge(
+        &service,
+        &[
+            (
+                "route before method",
+                ["PUT /nope HTTP/1.1", TEXT, no, none],
+                "",
+                404,
+            ),
+            (
+                "route before size",
+                ["POST /nope HTTP/1.1", TEXT, no, HUGE],
+                "",
+                404,
+            ),
+            ("method before size", [put, TEXT, no, HUGE], "", 405),
+            ("method before key", [put, TEXT, no, none], "", 405),
+            ("size before key", [post, TEXT, no, HUGE], "", 413),
+            (
+                "size before existence",
+                [&nobody, TEXT, &key, HUGE],
+                "",
+                413,
+            ),
+            (
+                "size before content type",
+                [post, TEXT, &key, HUGE],
+                "",
+                413,
+            ),
+        ],
+    )
+    .await;
+}
+
+/// E5: what follows once the head has passed
+#[tokio::test]
+async fn key_existence_content_type_size_and_body_are_judged_in_this_order() {
+    let service = service().await;
     let conversation = service.conversation("order").await;
     let create = format!("POST /conversations/{conversation}/messages/create HTTP/1.1");
     let nobody = format!("POST /conversations/{NOBODY}/messages/create HTTP/1.1");
-    let chunked = "Transfer-Encoding: chunked";
-    let large = format!("{:x}\r\n{}\r\n0\r\n\r\n", 2_100_000, "{".repeat(2_100_000));
-
-    let mut rows = Rows::default();
-    for (case, lines, body, code) in [
-        (
-            "route before method",
-            ["PUT /nope HTTP/1.1", TEXT, "A: b", "Content-Length: 0"],
-            "",
-            404,
-        ),
-        (
-            "route before size",
-            ["POST /nope HTTP/1.1", TEXT, "A: b", HUGE],
-            "",
-            404,
-        ),
-        (
-            "method before size",
-            ["PUT /conversations/ HTTP/1.1", TEXT, "A: b", HUGE],
-            "",
-            405,
-        ),
-        (
-            "method before key",
-            [
-                "PUT /conversations/ HTTP/1.1",
-                TEXT,
-                "A: b",
-                "Content-Length: 0",
-            ],
-            "",
-            405,
-        ),
-        (
-            "size before key",
-            ["POST /conversations/ HTTP/1.1", TEXT, "A: b", HUGE],
-            "",
-            413,
-        ),
-        (
-            "size before existence",
-            [&nobody, TEXT, &key, HUGE],
-            "",
-            413,
-        ),
-        (
-            "key before existence",
-            [&nobody, TEXT, "A: b", "Content-Length: 1"],
-            "{",
-            401,
-        ),
-        (
-            "key before content type",
-            [&create, TEXT, "A: b", "Content-Length: 1"],
-            "{",
-            401,
-        ),
-        (
-            "key before body",
-            [&create, JSON, "A: b", "Content-Length: 1"],
-            "{",
-            401,
-        ),
-        (
-            "key before size while reading",
-            [&create, JSON, "A: b", chunked],
-            &large,
-            401,
-        ),
-        (
-            "existence before content type",
-            [&nobody, TEXT, &key, "Content-Length: 1"],
-            "{",
-            404,
-        ),
-        (
-            "existence before body",
-            [&nobody, JSON, &key, "Content-Length: 1"],
-            "{",
-            404,
-        ),
-        (
-            "existence before size while reading",
-            [&nobody, JSON, &key, chunked],
-            &large,
-            404,
-        ),
-        (
-            "content type before size while reading",
-            [&create, TEXT, &key, chunked],
-            &large,
-            415,
-        ),
-        (
-            "content type before body",
-            [&create, TEXT, &key, "Content-Length: 1"],
-            "{",
-            415,
-        ),
-        (
-            "size while reading before body",
-            [&create, JSON, &key, chunked],
-            &large,
-            413,
-        ),
-        (
-            "body at last",
-            [&create, JSON, &key, "Content-Length: 1"],
-            "{",
-            400,
-        ),
-    ] {
-        let [line, rest @ ..] = lines;
-        let lines = [&[line, "Host: localhost"], rest.as_slice()].concat();
-        rows.equal(case, service.exchange(&lines, body).await.status, code);
-    }
+    let key = service.key_line();
+    let no = "A: b";
+    let one = "Content-Length: 1";
+    let large = "Transfer-Encoding: chunked";
+    let body = format!("{:x}\r\n{}\r\n0\r\n\r\n", 2_100_000, "{".repeat(2_100_000));
+    judge(
+        &service,
+        &[
+            ("key before existence", [&nobody, TEXT, no, one], "{", 401),
+            (
+                "key before content type",
+                [&create, TEXT, no, one],
+                "{",
+                401,
+            ),
+            ("key before body", [&create, JSON, no, one], "{", 401),
+            (
+                "key before size while reading",
+                [&create, JSON, no, large],
+                &body,
+                401,
+            ),
+            (
+                "existence before content type",
+                [&nobody, TEXT, &key, one],
+                "{",
+                404,
+            ),
+            (
+                "existence before body",
+                [&nobody, JSON, &key, one],
+                "{",
+                404,
+            ),
+            (
+                "existence before size while reading",
+                [&nobody, JSON, &key, large],
+                &body,
+                404,
+            ),
+            (
+                "content type before body",
+                [&create, TEXT, &key, one],
+                "{",
+                415,
+            ),
+            (
+                "content type before size while reading",
+                [&create, TEXT, &key, large],
+                &body,
+                415,
+            ),
+            (
+                "size while reading before body",
+                [&create, JSON, &key, large],
+                &body,
+                413,
+            ),
+            ("body at last", [&create, JSON, &key, one], "{", 400),
+        ],
+    )
+    .await;
 }
 
 /// The database of the service, opened behind its back.
@@ -345,4 +343,42 @@ async fn a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on() {
         (answer.status == 201).then_some(())
     })
     .await;
+}
+
+/// E9: one request too many
+#[tokio::test]
+async fn more_requests_at_once_than_allowed_are_sent_away() {
+    let Some(service) = service_with(&[("MAX_IN_FLIGHT", "1")]).await else {
+        return;
+    };
+    let body = r#"{"description": "slow"}"#;
+    let lines = [
+        "POST /conversations/ HTTP/1.1",
+        "Host: localhost",
+        JSON,
+        "Expect: 100-continue",
+        &format!("Content-Length: {}", body.len()),
+        &service.key_line(),
+    ];
+    let mut slow = service.connect().await;
+    slow.send(head(&lines)).await.expect("a head to send");
+    assert_eq!(
+        slow.head().await.expect("an interim answer").0,
+        100,
+        "one request is under way"
+    );
+
+    let answer = service.get(&format!("/conversations/{NOBODY}")).await;
+
+    let said = answer.json()["details"]["detail"].clone();
+    assert_error(&answer, 503, &json!({ "detail": said }));
+    let wait: u32 = answer.header("retry-after").parse().expect("whole seconds");
+    assert!(wait >= 1);
+    slow.send(body).await.expect("a body to send");
+    slow.answer().await.expect("an answer").expect(201);
+    assert_error(
+        &service.get(&format!("/conversations/{NOBODY}")).await,
+        404,
+        &not_found(),
+    );
 }

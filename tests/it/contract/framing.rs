@@ -77,20 +77,13 @@ async fn a_chunked_body_is_as_good_as_any() {
     let key = service.key_line();
     let lines = [&USUAL, [&key, "Transfer-Encoding: chunked"].as_slice()].concat();
     for size in [1, 7, 20] {
-        let chunks = BODY.as_bytes().chunks(size);
-        let body: String = chunks
-            .map(|chunk| {
-                format!(
-                    "{:x}\r\n{}\r\n",
-                    chunk.len(),
-                    String::from_utf8_lossy(chunk)
-                )
-            })
-            .collect();
-        let made = service
-            .exchange(&lines, body + "0\r\n\r\n")
-            .await
-            .expect(201);
+        let mut body = Vec::new();
+        for chunk in BODY.as_bytes().chunks(size) {
+            body.extend(format!("{:x}\r\n", chunk.len()).bytes());
+            body.extend([chunk, b"\r\n"].concat());
+        }
+        body.extend(b"0\r\n\r\n");
+        let made = service.exchange(&lines, body).await.expect(201);
         assert_eq!(made["description"], "d");
     }
 }
@@ -245,4 +238,21 @@ async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
             status,
         );
     }
+}
+
+/// H10: connections
+#[tokio::test]
+async fn a_connection_too_many_is_closed_at_once() {
+    let Some(service) = service_with(&[("MAX_CONNECTIONS", "1")]).await else {
+        return;
+    };
+    let probe = head(&["GET /livez HTTP/1.1", "Host: localhost"]);
+    let mut first = service.connect().await;
+    first.send(&probe).await.expect("a request to send");
+    first.answer().await.expect("an answer").expect(200);
+
+    assert!(service.connect().await.is_closed(SOON).await);
+
+    first.send(&probe).await.expect("a request to send");
+    first.answer().await.expect("an answer").expect(200);
 }

@@ -31,6 +31,21 @@ async fn the_probes_answer_at_the_root_without_a_key() {
     }
 }
 
+/// O2: the address that it got, on any free port
+#[tokio::test]
+async fn a_server_tells_its_address_once_it_is_ready() {
+    if service_with(&[]).await.is_none() {
+        return;
+    }
+    let server = Server::builder()
+        .arg("serve")
+        .arg("--listen=127.0.0.1:0")
+        .start()
+        .await;
+    assert_ne!(server.address().port(), 0);
+    server.client().get("/readyz").await.expect(200);
+}
+
 /// O2: a request under way is finished, then the process ends
 #[tokio::test]
 async fn sigterm_lets_requests_finish_and_exits_with_0() {
