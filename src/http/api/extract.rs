@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::LARGEST_BODY;
 use crate::{
@@ -83,8 +83,7 @@ impl FromRequest<Arc<Http>> for JsonBody {
 
     async fn from_request(request: Request, http: &Arc<Http>) -> Result<Self, Problem> {
         judge_content_type(request.headers())?;
-        let deadline = Instant::now() + http.settings.body_timeout;
-        match timeout_at(deadline, read(request.into_body())).await {
+        match timeout(http.settings.body_timeout, read(request.into_body())).await {
             Ok(body) => body.map(Self),
             Err(_) => Err(Problem::body_too_slow()),
         }
