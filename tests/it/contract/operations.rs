@@ -8,10 +8,11 @@ use crate::support::{SOON, Server};
 /// O1: the probes and their shape
 #[tokio::test]
 async fn the_probes_answer_at_the_root_without_a_key() {
-    let service = service().await.anonymous();
+    let service = service().await;
+    let anyone = service.anonymous();
     let mut rows = Rows::default();
     for probe in ["/livez", "/readyz"] {
-        let answer = service.get(probe).await;
+        let answer = anyone.get(probe).await;
         let health = answer.expect(200);
         rows.equal(probe, answer.header("content-type"), "application/json");
         rows.equal(probe, &health["status"], "ok");
