@@ -86,3 +86,23 @@ async fn a_request_that_arrived_whole_is_carried_out_once() {
     .await;
     assert_eq!(stored, expected);
 }
+
+/// D7: a client that has said everything may say so and still listen
+#[tokio::test]
+async fn a_client_that_closes_its_side_still_gets_its_answer() {
+    let service = service().await;
+    let body = r#"{"description": "half closed"}"#;
+    let head = head(&[
+        "POST /conversations/ HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        &service.key_line(),
+        &format!("Content-Length: {}", body.len()),
+    ]);
+    let mut raw = service.connect().await;
+    raw.send(head + body).await.expect("a request to send");
+    raw.finish().await.expect("an end to send");
+
+    raw.answer().await.expect("an answer").expect(201);
+    assert!(raw.is_closed(SOON).await);
+}
