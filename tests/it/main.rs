@@ -6,6 +6,10 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests are not the service: they have no shutdown to mind"
+)]
 
 mod contract;
 mod support;

@@ -25,15 +25,8 @@ async fn what_was_answered_survives_the_death_of_the_process() {
     let server = Server::builder_over(&home).start().await;
     let client = server.client();
 
-    assert_eq!(
-        client.get(&format!("{path}/{kept}")).await.text(),
-        kept_body
-    );
-    assert_error(
-        &client.get(&format!("{path}/{gone}")).await,
-        404,
-        &not_found(),
-    );
+    assert_eq!(client.get(&format!("{path}/{kept}")).await.text(), kept_body);
+    assert_error(&client.get(&format!("{path}/{gone}")).await, 404, &not_found());
     let reply = client.finished_reply(&conversation, &asked).await;
     assert_eq!(reply["status"], "succeeded", "{reply}");
     assert_eq!(

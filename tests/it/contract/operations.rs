@@ -84,10 +84,7 @@ async fn a_second_server_on_the_same_file_refuses() {
     let Some(service) = service_with(&[]).await else {
         return;
     };
-    let Err((status, stderr)) = Server::builder_over(&service.server().home())
-        .try_start()
-        .await
-    else {
+    let Err((status, stderr)) = Server::builder_over(&service.server().home()).try_start().await else {
         panic!("two servers run on one file");
     };
     assert_eq!(status.code(), Some(69), "{stderr}");

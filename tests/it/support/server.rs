@@ -39,9 +39,7 @@ impl Server {
     }
 
     pub(crate) fn builder() -> Builder {
-        Self::builder_over(&Arc::new(
-            tempfile::tempdir().expect("a temporary directory"),
-        ))
+        Self::builder_over(&Arc::new(tempfile::tempdir().expect("a temporary directory")))
     }
 
     /// Starts over what an earlier server left in its directory (see [`Server::home`]).
