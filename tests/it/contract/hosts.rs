@@ -183,6 +183,20 @@ async fn links_begin_with_the_host_of_the_request() {
     }
 }
 
+/// H4: no name at all, as HTTP/1.0 allows
+#[tokio::test]
+async fn links_begin_with_the_address_where_no_host_was_sent() {
+    let Some(service) = service_with(&[]).await else {
+        return;
+    };
+    let path = two_pages(&service).await;
+    let page = service
+        .exchange(&[&format!("GET {path} HTTP/1.0")], "")
+        .await
+        .expect(200);
+    assert_eq!(base_of(&page), service.base_url());
+}
+
 /// H4: the name that the operator chose
 #[tokio::test]
 async fn links_begin_with_the_public_url() {
