@@ -77,6 +77,7 @@ pub async fn serve(config: Config) -> Result<(), Failure> {
     let listener = Listener::bind(address).map_err(|cause| Failure::Listen(address, cause))?;
     let address = listener.address();
     let mut settings = config.http.clone();
+    settings.listen = address;
     settings.max_connections = settings.max_connections.min(raise_file_limit());
 
     let http = Http::new(settings.clone(), &config.access.key, shutdown.clone());

@@ -8,7 +8,7 @@
 )]
 #![expect(
     clippy::disallowed_methods,
-    reason = "a test is not the service: it may spawn and read its environment"
+    reason = "the tests are not the service: they have no shutdown to mind"
 )]
 
 mod architecture;

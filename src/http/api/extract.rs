@@ -129,9 +129,7 @@ fn judge_content_type(headers: &HeaderMap) -> Result<(), Problem> {
         .filter_map(|parameter| parameter.split_once('='))
         .all(|(name, value)| {
             !name.trim().eq_ignore_ascii_case("charset")
-                || ["utf-8", "utf8"]
-                    .iter()
-                    .any(|utf8| value.trim().trim_matches('"').eq_ignore_ascii_case(utf8))
+                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
         });
     if is_json && is_utf8 {
         Ok(())
@@ -167,6 +165,7 @@ mod tests {
             "text/plain",
             "text/json",
             "application/json; charset=utf-16",
+            "application/json; charset=utf8",
             "application/x+jsonx",
             "+json",
             "",

@@ -59,7 +59,6 @@ async fn a_host_is_a_name_or_an_address_perhaps_with_a_port() {
         "a#b",
         "user@host",
         "host:port",
-        "host:",
         "host:123456",
         ":8000",
         "::1",
@@ -70,12 +69,7 @@ async fn a_host_is_a_name_or_an_address_perhaps_with_a_port() {
         "a,b",
         "b\u{fc}cher",
         "%61",
-        "-",
-        ".",
     ] {
-        if host == "host:" {
-            continue; // an empty port is valid by RFC 3986 and means nothing
-        }
         refused(
             &mut rows,
             &format!("{host:?}"),
@@ -101,6 +95,8 @@ async fn there_is_exactly_one_host() {
         "twice the same",
         &get(&service, &path, &["Host: a.example", "Host: a.example"]).await,
     );
+    let old = service.exchange(&[&format!("GET {path} HTTP/1.0")], "").await;
+    rows.equal("none in HTTP/1.0", old.status, 200);
     let absolute = format!("http://a.example{path}");
     rows.equal(
         "the same",
@@ -185,6 +181,20 @@ async fn links_begin_with_the_host_of_the_request() {
             .expect(200);
         rows.equal(forged, base_of(&page), "http://chat.example");
     }
+}
+
+/// H4: no name at all, as HTTP/1.0 allows
+#[tokio::test]
+async fn links_begin_with_the_address_where_no_host_was_sent() {
+    let Some(service) = service_with(&[]).await else {
+        return;
+    };
+    let path = two_pages(&service).await;
+    let page = service
+        .exchange(&[&format!("GET {path} HTTP/1.0")], "")
+        .await
+        .expect(200);
+    assert_eq!(base_of(&page), service.base_url());
 }
 
 /// H4: the name that the operator chose

@@ -89,6 +89,24 @@ async fn the_links_keep_the_prefix_of_the_request() {
     }
 }
 
+/// P3: the path as it was written
+#[tokio::test]
+async fn the_links_keep_the_path_of_the_request() {
+    let service = service().await;
+    let list = list_of(&service, 2).await;
+    let upper = list
+        .replace("conversations/", "")
+        .to_uppercase()
+        .replace("MESSAGES", "messages");
+    for path in [format!("{list}/"), format!("/conversations{upper}")] {
+        let page = service.get(&format!("{path}?page_size=1")).await.expect(200);
+        assert_eq!(
+            page["next"],
+            format!("{}{path}?page=2&page_size=1", service.base_url())
+        );
+    }
+}
+
 /// P2: following `next` to its end and `previous` back
 #[tokio::test]
 async fn the_links_lead_through_the_whole_list_and_back() {

@@ -32,12 +32,18 @@ async fn every_request_is_one_line() {
     let path = format!("/conversations/{conversation}");
     let mut rows = Rows::default();
     for (id, method, path, route, status) in [
-        ("line-1", Method::GET, path.clone(), "/conversations/{id}", "200"),
+        (
+            "line-1",
+            Method::GET,
+            path.clone(),
+            "/conversations/{conversation_id}",
+            "200",
+        ),
         (
             "line-2",
             Method::GET,
             format!("{path}/messages?page=9"),
-            "/conversations/{id}/messages",
+            "/conversations/{conversation_id}/messages",
             "404",
         ),
         (
@@ -58,7 +64,7 @@ async fn every_request_is_one_line() {
             "line-5",
             Method::DELETE,
             format!("{path}/delete"),
-            "/conversations/{id}/delete",
+            "/conversations/{conversation_id}/delete",
             "200",
         ),
     ] {
@@ -92,7 +98,7 @@ async fn the_log_goes_to_the_console_and_to_the_file() {
     let log = service.server().log();
     assert!(
         log.lines()
-            .any(|line| line.contains("WARN") && line.contains("key")),
+            .any(|line| line.contains("WARN") && line.contains("DEFAULT API KEY")),
         "{log}"
     );
 }
