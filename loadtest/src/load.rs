@@ -241,7 +241,7 @@ impl Client {
                 Some(head) if filled == head.total() => return Ok(head),
                 Some(head) if filled > head.total() => bail!("more bytes than announced"),
                 Some(head) if head.total() > self.buffer.len() => {
-                    self.buffer.resize(head.total(), 0)
+                    self.buffer.resize(head.total(), 0);
                 }
                 None if filled == self.buffer.len() => bail!("an endless head"),
                 _ => {}

@@ -1,6 +1,6 @@
 //! One conversation of a million messages: its pages, searches while an honest client goes on, appends, and the start on that database.
 
-use super::{Settings, ratio, spread, start};
+use super::{Settings, alternate, ratio, spread, start};
 use crate::client::{Client, Honest, HonestClient, create_path, sentence};
 use crate::histogram::Histogram;
 use crate::http;
@@ -120,28 +120,45 @@ impl Big<'_> {
         http::get(&format!("/conversations/{}/messages{query}", self.id))
     }
 
+    /// Two requests by turns: the median ratio of their medians, what each took, and the ratios as text.
+    fn against(&self, request: &[u8], other: &[u8]) -> Result<(f64, Histogram, Histogram, String)> {
+        let (mut first, mut second) = (
+            Client::new(self.server.addr)?,
+            Client::new(self.server.addr)?,
+        );
+        let limit = self.settings.time;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let mut both = (Histogram::default(), Histogram::default());
+        for round in 0..=self.settings.rounds {
+            let [one, two] = alternate(
+                self.settings,
+                [
+                    &mut |count| first.time_many(request, count, limit),
+                    &mut |count| second.time_many(other, count, limit),
+                ],
+            )?;
+            if round == 0 {
+                continue; // warm-up
+            }
+            ours.push(one.median().as_secs_f64());
+            theirs.push(two.median().as_secs_f64());
+            both.0.merge(&one);
+            both.1.merge(&two);
+        }
+        Ok((
+            ratio(&ours, &theirs),
+            both.0,
+            both.1,
+            spread(&ours, &theirs),
+        ))
+    }
+
     fn pages(&mut self, report: &mut Report) -> Result<()> {
         let small = self.client.conversation("Small")?;
         self.client.fill(&small, SMALL)?;
         let small = http::get(&format!("/conversations/{small}/messages"));
         let first = self.page("");
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        let mut both = (Histogram::default(), Histogram::default());
-        for round in 0..=self.settings.rounds {
-            let of_big = self
-                .client
-                .time_many(&first, self.settings.lone, self.settings.time)?;
-            let of_small = self
-                .client
-                .time_many(&small, self.settings.lone, self.settings.time)?;
-            if round > 0 {
-                ours.push(of_big.median().as_secs_f64());
-                theirs.push(of_small.median().as_secs_f64());
-                both.0.merge(&of_big);
-                both.1.merge(&of_small);
-            }
-        }
-        let times = ratio(&ours, &theirs);
+        let (times, of_big, of_small, _) = self.against(&first, &small)?;
         report.row(
             &format!(
                 "first page in a conversation of {} messages, median",
@@ -150,8 +167,8 @@ impl Big<'_> {
             &format!("within 1.5 times the one in {SMALL}"),
             format!(
                 "{} = {times:.2} times {}",
-                time(both.0.median()),
-                time(both.1.median())
+                time(of_big.median()),
+                time(of_small.median())
             ),
             times <= MOST_RATIO,
         );
@@ -259,40 +276,21 @@ impl Big<'_> {
     fn appends(&mut self, report: &mut Report) -> Result<()> {
         let body = http::message("assistant", &sentence(1));
         let into_big = http::post(&create_path(&self.id), &body);
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        let mut both = (Histogram::default(), Histogram::default());
-        for round in 0..=self.settings.rounds {
-            let empty = self.client.conversation("Empty")?;
-            let into_empty = http::post(&create_path(&empty), &body);
-            let to_big =
-                self.client
-                    .time_many(&into_big, self.settings.lone, self.settings.time)?;
-            let to_empty =
-                self.client
-                    .time_many(&into_empty, self.settings.lone, self.settings.time)?;
-            self.count += to_big.len();
-            if round > 0 {
-                ours.push(to_big.median().as_secs_f64());
-                theirs.push(to_empty.median().as_secs_f64());
-                both.0.merge(&to_big);
-                both.1.merge(&to_empty);
-            }
-        }
-        let times = ratio(&ours, &theirs);
+        let empty = self.client.conversation("Empty")?;
+        let into_empty = http::post(&create_path(&empty), &body);
+        let (times, to_big, to_empty, rounds) = self.against(&into_big, &into_empty)?;
+        self.count = self.client.count(&self.id, "")?;
         report.row(
             "append to it, lone client, median",
             "as fast as to an empty one",
             format!(
                 "{} = {times:.2} times {}",
-                time(both.0.median()),
-                time(both.1.median())
+                time(to_big.median()),
+                time(to_empty.median())
             ),
             times <= 1.2, // equal, but for the noise of a disk
         );
-        report.remark(format!(
-            "big: append, ratio by round: {}",
-            spread(&ours, &theirs)
-        ));
+        report.remark(format!("big: append, ratio by round: {rounds}"));
         Ok(())
     }
 }

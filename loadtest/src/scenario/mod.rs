@@ -15,7 +15,7 @@ use anyhow::Result;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the flags say.
 #[derive(Clone)]
@@ -134,4 +134,28 @@ pub fn spread(ours: &[f64], theirs: &[f64]) -> String {
         .map(|(a, b)| format!("{:.2}", a / b))
         .collect();
     ratios.join(" ")
+}
+
+/// One side of an alternation: does this many requests, says how long each took.
+pub type Block<'a> = &'a mut dyn FnMut(u64) -> Result<Histogram>;
+
+/// Measures lone requests of several sides in small blocks by turns, so that a disk or a neighbour that changes its pace in
+/// the middle changes it for all of them. Ends after `--lone` requests a side, or in time.
+pub fn alternate<const N: usize>(
+    settings: &Settings,
+    mut sides: [Block<'_>; N],
+) -> Result<[Histogram; N]> {
+    const BLOCK: u64 = 20;
+    let mut seen: [Histogram; N] = std::array::from_fn(|_| Histogram::default());
+    let limit = settings.time * u32::try_from(N)?;
+    let start = Instant::now();
+    while seen.iter().any(|side| side.len() < settings.lone) {
+        for (sum, side) in seen.iter_mut().zip(&mut sides) {
+            sum.merge(&side(BLOCK)?);
+        }
+        if start.elapsed() > limit {
+            break;
+        }
+    }
+    Ok(seen)
 }

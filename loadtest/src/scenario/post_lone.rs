@@ -1,6 +1,6 @@
 //! One client that posts assistant messages one after the other, against the sum of a bare commit and a bare handler.
 
-use super::{Settings, ratio, spread};
+use super::{Settings, alternate, ratio, spread};
 use crate::client::{Client, create_path, sentence};
 use crate::commit::BareCommit;
 use crate::histogram::Histogram;
@@ -33,9 +33,14 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let (mut ours, mut sums) = (Vec::new(), Vec::new());
     let mut all: [Histogram; 3] = Default::default();
     for round in 0..=settings.rounds {
-        let service = client.time_many(&request, settings.lone, settings.time)?;
-        let durable = commit.measure(settings.lone, settings.time)?;
-        let handler = reference_client.time_many(&request, settings.lone, settings.time)?;
+        let [service, durable, handler] = alternate(
+            settings,
+            [
+                &mut |count| client.time_many(&request, count, settings.time),
+                &mut |count| commit.measure(count, settings.time),
+                &mut |count| reference_client.time_many(&request, count, settings.time),
+            ],
+        )?;
         if round == 0 {
             continue; // warm-up
         }

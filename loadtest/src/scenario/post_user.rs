@@ -140,7 +140,7 @@ fn drain(
                 waiting.pop();
             }
             "queued" | "running" if stopped.elapsed() < DRAIN_LIMIT => {
-                thread::sleep(Duration::from_millis(2))
+                thread::sleep(Duration::from_millis(2));
             }
             _ => bail!("a reply that does not come: {reply}"),
         }
