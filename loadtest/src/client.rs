@@ -233,3 +233,38 @@ fn keep_pace(
     }
     Ok(seen)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_stall_counts_for_every_request_that_was_due_meanwhile() -> Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let addr = listener.local_addr()?;
+        thread::spawn(move || -> Result<()> {
+            let (mut stream, _) = listener.accept()?;
+            let mut buffer = [0; 1024];
+            for number in 0_u32.. {
+                if stream.read(&mut buffer)? == 0 {
+                    break;
+                }
+                if number == 10 {
+                    thread::sleep(Duration::from_millis(300));
+                }
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
+            }
+            Ok(())
+        });
+        let honest = HonestClient::start(addr, http::get("/"), 100, Duration::from_secs(1));
+        thread::sleep(Duration::from_millis(1100));
+        let seen = honest.finish()?;
+        assert_eq!((seen.latency.len(), seen.errors), (100, 0));
+        // 30 requests were due during the stall, a third of them waited for more than 180 ms.
+        assert!(seen.latency.max() >= Duration::from_millis(300));
+        assert!(seen.latency.quantile(0.90) >= Duration::from_millis(100));
+        assert!(seen.latency.median() < Duration::from_millis(100));
+        Ok(())
+    }
+}

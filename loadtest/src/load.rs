@@ -249,3 +249,74 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    /// A server that answers each connection `answers` times and then closes it.
+    fn serve(answers: usize, status: &'static str) -> Result<SocketAddr> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let addr = listener.local_addr()?;
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || answer(stream, answers, status));
+            }
+        });
+        Ok(addr)
+    }
+
+    fn answer(mut stream: TcpStream, answers: usize, status: &str) {
+        let mut buffer = [0; 1024];
+        for _ in 0..answers {
+            let Ok(1..) = stream.read(&mut buffer) else {
+                return;
+            };
+            let body = "x".repeat(20_000);
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: 20000\r\n\r\n{body}"
+            )
+            .ok();
+        }
+    }
+
+    fn load(addr: SocketAddr) -> Load {
+        Load {
+            addr,
+            requests: vec![http::get("/a"), http::get("/b")].into(),
+            clients: 3,
+            warmup: Duration::ZERO,
+            stop: Stop::Count(10, Duration::from_secs(30)),
+        }
+    }
+
+    #[test]
+    fn every_client_sends_its_share() -> Result<()> {
+        let outcome = run(&load(serve(usize::MAX, "200 OK")?))?;
+        assert_eq!(
+            (outcome.succeeded, outcome.errors(), outcome.latency.len()),
+            (30, 0, 30)
+        );
+        assert_eq!(
+            outcome.last.iter().map(Vec::len).collect::<Vec<_>>(),
+            [20_000; 3]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn refusals_and_closed_connections_are_errors() -> Result<()> {
+        let refused = run(&load(serve(usize::MAX, "503 Service Unavailable")?))?;
+        assert_eq!(
+            (refused.succeeded, refused.refused.get(&503)),
+            (0, Some(&30))
+        );
+        let closing = run(&load(serve(1, "200 OK")?))?;
+        assert_eq!((closing.succeeded, closing.broken), (15, 15));
+        Ok(())
+    }
+}

@@ -81,8 +81,9 @@ pub fn run(settings: &Settings, report: &mut Report, read: Read) -> Result<()> {
     report.remark(ours.text(&format!("`{name}`, service")));
     report.remark(bare.text(&format!("`{name}`, bare")));
     report.remark(format!(
-        "`{name}`, ratio by round: {}",
-        spread(&ours.rates, &bare.rates)
+        "`{name}`, ratio by round: {}; the service takes {:.2} times the reference's processor time",
+        spread(&ours.rates, &bare.rates),
+        ratio(&ours.server_cpu, &bare.server_cpu)
     ));
     Ok(())
 }
