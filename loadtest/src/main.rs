@@ -16,6 +16,7 @@ use report::{Report, time};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use scenario::reads::Read;
 use scenario::{Settings, Side};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,11 +86,20 @@ enum What {
     Memory,
     /// A conversation of a million messages, and a start on its database.
     Big,
-    /// The reference server alone; ends when stdin closes.
+    /// The reference server alone.
     Reference {
         /// Raw responses to repeat; small ones of its own without.
         #[arg(long, default_value = "samples")]
         samples: PathBuf,
+    },
+    /// Runs a program that ends when the one that started this ends.
+    #[command(hide = true)]
+    Become {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
     /// The bare commit alone.
     BareCommit,
@@ -143,9 +153,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<bool> {
-    raise_file_limit();
+    raise_file_limit(); // inherited by the servers
     match &cli.what {
         What::Reference { samples } => reference::serve(samples)?,
+        What::Become { program, arguments } => process::turn_into(program, arguments)?,
         What::BareCommit => bare_commit(&cli.flags.settings()?)?,
         What::Load {
             addr,

@@ -1,10 +1,12 @@
 //! The processes that are measured: starting them, their address, memory and processor time, ending them.
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -31,7 +33,8 @@ impl Process {
     /// Starts the server under test with its data, and its log file, in `dir`.
     pub fn server(binary: &Path, dir: &Path, stderr: Option<&Path>) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let mut command = Command::new(binary);
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("become").arg(binary); // the same process, once it is sure to end with this one
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ENGAGEMENT_") {
                 command.env_remove(name); // the machine's settings are no part of the measurement
@@ -46,23 +49,21 @@ impl Process {
             Some(path) => File::options().create(true).append(true).open(path)?.into(),
             None => Stdio::null(),
         };
-        Self::start(command, Stdio::null(), errors)
+        Self::start(command, errors)
             .with_context(|| format!("{} did not start (see --stderr)", binary.display()))
     }
 
-    /// Starts this program as the reference server, answering with the samples in `dir`; it ends when its stdin closes, so
-    /// that it cannot outlive this process.
+    /// Starts this program as the reference server, answering with the samples in `samples`.
     pub fn reference(samples: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("reference").arg("--samples").arg(samples);
-        Self::start(command, Stdio::piped(), Stdio::inherit())
-            .context("the reference did not start")
+        Self::start(command, Stdio::inherit()).context("the reference did not start")
     }
 
-    fn start(mut command: Command, stdin: Stdio, stderr: Stdio) -> Result<Self> {
+    fn start(mut command: Command, stderr: Stdio) -> Result<Self> {
         let spawned = Instant::now();
         let mut child = command
-            .stdin(stdin)
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()?;
@@ -141,6 +142,18 @@ impl Drop for Process {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Sees to it that this process does not outlive the one that started it, however that one ends.
+pub fn end_with_parent() -> Result<()> {
+    Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// Turns this process into another program that ends with the one that started it; returns only when it cannot.
+pub fn turn_into(program: &Path, arguments: &[OsString]) -> Result<()> {
+    end_with_parent()?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(error).with_context(|| format!("cannot run {}", program.display()))
 }
 
 /// Processor time of this program so far.

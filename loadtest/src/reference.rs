@@ -5,6 +5,7 @@
 
 use crate::client::Client;
 use crate::http::{copied_headers, parse_head};
+use crate::process;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -101,12 +102,9 @@ impl Constant {
     }
 }
 
-/// Serves until stdin closes.
+/// Serves until it is killed, or the program that started it has ended.
 pub fn serve(samples: &Path) -> Result<()> {
-    std::thread::spawn(|| {
-        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
-        std::process::exit(0);
-    });
+    process::end_with_parent()?;
     let conversation = Constant::load(&samples.join(CONVERSATION))?;
     let page = Constant::load(&samples.join(PAGE))?;
     let message = Constant::load(&samples.join(MESSAGE))?;
