@@ -1,0 +1,68 @@
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{CommandError, UNAVAILABLE, print};
+use crate::{
+    config::{Config, Database},
+    store::sqlite,
+};
+
+/// How long a running service may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Ask the service that runs at the configured address whether it is ready
+    #[arg(long)]
+    live: bool,
+}
+
+pub(super) fn run(command: &Check, config: &Config) -> Result<(), CommandError> {
+    if command.live {
+        return live(config.http.listen);
+    }
+    print("configuration: ok")?;
+    let Database::Sqlite(path) = &config.database;
+    let pending = sqlite::status(path)?.iter().filter(|state| state.applied.is_none()).count();
+    let problems = sqlite::check_integrity(path)?;
+    if let Some(first) = problems.first() {
+        return Err(CommandError {
+            message: format!("the database is damaged, {} problems; the first: {first}", problems.len()),
+            hint: "restore a backup".to_owned(),
+            code: UNAVAILABLE,
+        });
+    }
+    match pending {
+        0 => print("database: ok"),
+        _ => print(format_args!("database: ok, {pending} migrations pending (applied when the server starts)")),
+    }
+}
+
+fn live(listen: SocketAddr) -> Result<(), CommandError> {
+    let failed = |problem: String| CommandError {
+        message: format!("the service at {listen} {problem}"),
+        hint: "see its log".to_owned(),
+        code: UNAVAILABLE,
+    };
+    let answer = ask(listen).map_err(|cause| failed(format!("does not answer: {cause}")))?;
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    if status == "200" { print("service: ready") } else { Err(failed(format!("is not ready: it answers {status}"))) }
+}
+
+fn ask(listen: SocketAddr) -> std::io::Result<String> {
+    let mut address = listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,136 @@
+//! The command line. Data goes to stdout, everything else to stderr.
+//!
+//! Exit codes: 0 done; 1 failed while running; 2 wrong usage; 69 the database cannot be opened; 74 the
+//! database failed while writing; 78 the configuration was refused.
+
+mod check;
+mod migrate;
+mod serve;
+mod show;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::{
+    app::Failure,
+    config::{Config, ConfigError, Given, Settings},
+    store::sqlite::OpenError,
+};
+
+const UNAVAILABLE: u8 = 69;
+const IO_FAILED: u8 = 74;
+const REFUSED: u8 = 78;
+
+/// The backend that AI chat products are built on.
+#[derive(Debug, Parser)]
+#[command(name = "engagement", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Settings file [default: engagement.toml, if there is one]
+    #[arg(long, global = true, env = "ENGAGEMENT_CONFIG", value_name = "PATH")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API and work on replies (the default)
+    Serve,
+    /// Look at or change the database's schema
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
+    /// Check the configuration and the database, or a running service
+    Check(check::Check),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(show::Show),
+}
+
+/// Why a command failed: what to say, what to type next, how to exit.
+#[derive(Debug)]
+struct CommandError {
+    message: String,
+    hint: String,
+    code: u8,
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self { message: error.to_string(), hint: error.hint, code: REFUSED }
+    }
+}
+
+impl From<OpenError> for CommandError {
+    fn from(error: OpenError) -> Self {
+        Self { message: error.to_string(), hint: error.hint().to_owned(), code: UNAVAILABLE }
+    }
+}
+
+impl From<Failure> for CommandError {
+    fn from(failure: Failure) -> Self {
+        let code = match &failure {
+            Failure::Open(_) => UNAVAILABLE,
+            Failure::Broken(_) => IO_FAILED,
+            Failure::Listen(..) | Failure::Other(_) => 1,
+        };
+        Self { message: failure.to_string(), hint: failure.hint().to_owned(), code }
+    }
+}
+
+/// Runs the command that these arguments ask for.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = Cli::command().get_matches_from(arguments);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let ran = Given::gather(cli.settings, &matches, cli.config.as_deref())
+        .map_err(CommandError::from)
+        .and_then(|given| dispatch(cli.command.unwrap_or(Command::Serve), &given));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CommandError { message, hint, code }) => {
+            eprintln!("error: {message}\nhint: {hint}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(command: Command, given: &Given) -> Result<(), CommandError> {
+    match command {
+        Command::Serve => serve::run(Config::new(&given.settings)?),
+        Command::Migrate(migrate) => migrate::run(&migrate, &given.settings),
+        Command::Check(check) => check::run(&check, &Config::new(&given.settings)?),
+        Command::Config(show::Show::Show) => show::run(given),
+    }
+}
+
+/// Writes a line of data.
+fn print(line: impl std::fmt::Display) -> Result<(), CommandError> {
+    use std::io::Write as _;
+    writeln!(std::io::stdout(), "{line}").map_err(|cause| CommandError {
+        message: format!("cannot write to stdout: {cause}"),
+        hint: "give the command somewhere to write".to_owned(),
+        code: 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_may_stand_before_and_after_the_command() {
+        for arguments in [["engagement", "--workers=3", "serve"], ["engagement", "serve", "--workers=3"]] {
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            assert_eq!(cli.settings.workers, Some(3), "{arguments:?}");
+        }
+        let cli = Cli::try_parse_from(["engagement", "--production", "serve"]).unwrap();
+        assert_eq!(cli.settings.production, Some(true));
+    }
+}

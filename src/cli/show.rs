@@ -1,0 +1,24 @@
+use clap::Subcommand;
+
+use super::{CommandError, print};
+use crate::config::{Config, Given, Source};
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum Show {
+    /// List every setting with its value and where it came from
+    Show,
+}
+
+pub(super) fn run(given: &Given) -> Result<(), CommandError> {
+    for (name, value, source) in given.list() {
+        let source = match source {
+            Source::Default => "default",
+            Source::File => "file",
+            Source::Environment => "environment",
+            Source::Flag => "flag",
+        };
+        print(format_args!("{name:<20} {:<12} {}", source, value.as_deref().unwrap_or("-")))?;
+    }
+    // Shown even when it would be refused; whoever looks wants to know both.
+    Config::new(&given.settings).map(|_| ()).map_err(CommandError::from)
+}

@@ -1,0 +1,90 @@
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use super::{ConfigError, Settings, at_least_one, value::List};
+
+/// Who may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reads {
+    /// Whoever knows the id.
+    #[default]
+    Public,
+    /// Whoever has a key.
+    Key,
+}
+
+/// How HTTP is served.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Base of links, without a slash at its end.
+    pub public_url: Option<String>,
+    /// Who may read.
+    pub reads: Reads,
+    /// Host names to answer to, in lower case and without port; any when empty.
+    pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may call.
+    pub cors_origins: Vec<String>,
+    /// Open connections.
+    pub max_connections: usize,
+    /// Requests worked on at once.
+    pub max_in_flight: usize,
+    /// For a request's head, and for the next one on the same connection to come.
+    pub header_timeout: Duration,
+    /// For a request's body.
+    pub body_timeout: Duration,
+    /// For the work, from the end of the body.
+    pub handler_timeout: Duration,
+    /// For what is under way when the service stops.
+    pub drain_timeout: Duration,
+}
+
+pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> {
+    let seconds = |name: &'static str, given: Option<u64>, default: u64| match given.unwrap_or(default) {
+        0 => Err(ConfigError::new(name, "must be at least 1", format!("leave it out for {default}"))),
+        seconds => Ok(Duration::from_secs(seconds)),
+    };
+    Ok(HttpSettings {
+        listen: settings.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))),
+        public_url: settings.public_url.as_deref().map(public_url).transpose()?,
+        reads: settings.reads.unwrap_or_default(),
+        allowed_hosts: list(settings.allowed_hosts.as_ref()).map(|host| host.to_ascii_lowercase()).collect(),
+        cors_origins: list(settings.cors_origins.as_ref()).map(|origin| cors_origin(origin)).collect::<Result<_, _>>()?,
+        max_connections: at_least_one("max_connections", settings.max_connections.unwrap_or(8_192))?,
+        max_in_flight: at_least_one("max_in_flight", settings.max_in_flight.unwrap_or(1_024))?,
+        header_timeout: seconds("header_timeout_s", settings.header_timeout_s, 10)?,
+        body_timeout: seconds("body_timeout_s", settings.body_timeout_s, 30)?,
+        handler_timeout: seconds("handler_timeout_s", settings.handler_timeout_s, 15)?,
+        drain_timeout: seconds("drain_timeout_s", settings.drain_timeout_s, 8)?,
+    })
+}
+
+fn list(given: Option<&List>) -> impl Iterator<Item = &String> {
+    given.into_iter().flat_map(|list| &list.0)
+}
+
+/// An absolute http(s) URL without query, its final slash removed.
+fn public_url(url: &str) -> Result<String, ConfigError> {
+    let after_scheme = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
+    let printable = url.bytes().all(|byte| byte.is_ascii_graphic());
+    if after_scheme.is_empty() || after_scheme.starts_with('/') || after_scheme.contains(['?', '#']) || !printable {
+        let hint = "for instance: --public-url https://chat.example.com";
+        return Err(ConfigError::new("public_url", "must be an absolute http or https URL", hint));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// An origin as browsers send it: scheme, host and port, nothing else.
+fn cors_origin(origin: &str) -> Result<String, ConfigError> {
+    let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
+    let printable = origin.bytes().all(|byte| byte.is_ascii_graphic());
+    if host.is_empty() || host.contains(['/', '*', '?', '#']) || !printable {
+        let hint = "for instance: --cors-origins https://app.example.com";
+        return Err(ConfigError::new("cors_origins", format!("`{origin}` is no origin"), hint));
+    }
+    Ok(origin.to_owned())
+}

@@ -1,0 +1,104 @@
+//! Configuration: defaults < `engagement.toml` < environment < flags.
+//!
+//! [`settings`] lists every setting once; the sections turn what was given into what the program runs
+//! with, and refuse what makes no sense. The environment and the command line are read here and
+//! nowhere else.
+
+mod access;
+mod database;
+mod error;
+mod file;
+mod http;
+mod logs;
+mod replies;
+mod settings;
+mod value;
+
+use std::path::Path;
+
+use clap::{ArgMatches, parser::ValueSource};
+
+pub use access::{Access, SEED_KEY};
+pub use database::{Database, parse as parse_database};
+pub use error::ConfigError;
+pub use http::{HttpSettings, Reads};
+pub use logs::{LogFormat, LogLevel, LogSettings, LoggedIds};
+pub use replies::ReplySettings;
+pub use settings::Settings;
+
+/// What the program runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the data is.
+    pub database: Database,
+    /// Who may do what.
+    pub access: Access,
+    /// How HTTP is served.
+    pub http: HttpSettings,
+    /// How replies are worked on.
+    pub replies: ReplySettings,
+    /// What is logged.
+    pub logs: LogSettings,
+}
+
+impl Config {
+    /// Makes sense of the settings, or says which one makes none.
+    pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        let http = http::section(settings)?;
+        let database = settings.database_url.as_deref().map(database::parse).transpose()?.unwrap_or_default();
+        let access = access::section(settings, &http)?;
+        let replies = replies::section(settings)?;
+        let logs = logs::section(settings)?;
+        Ok(Self { database, access, http, replies, logs })
+    }
+}
+
+/// Settings together with where each came from.
+#[derive(Debug)]
+pub struct Given {
+    /// The settings, by precedence.
+    pub settings: Settings,
+    sources: Vec<(&'static str, Source)>,
+}
+
+/// Where a setting came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody set it.
+    Default,
+    /// `engagement.toml`.
+    File,
+    /// An `ENGAGEMENT_…` variable.
+    Environment,
+    /// The command line.
+    Flag,
+}
+
+impl Given {
+    /// Joins what the command line and environment say (`matches`) with the file, if there is one.
+    pub fn gather(from_command: Settings, matches: &ArgMatches, file: Option<&Path>) -> Result<Self, ConfigError> {
+        let from_file = file::read(file)?;
+        let sources = Settings::NAMES
+            .iter()
+            .map(|name| {
+                let source = match matches.value_source(name) {
+                    Some(ValueSource::CommandLine) => Source::Flag,
+                    Some(ValueSource::EnvVariable) => Source::Environment,
+                    _ if from_file.shown(name).is_some() => Source::File,
+                    _ => Source::Default,
+                };
+                (*name, source)
+            })
+            .collect();
+        Ok(Self { settings: from_command.or(from_file), sources })
+    }
+
+    /// Every setting with its value, secrets masked, and its source.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, Option<String>, Source)> {
+        self.sources.iter().map(|(name, source)| (*name, self.settings.shown(name), *source))
+    }
+}
+
+fn at_least_one(name: &'static str, number: usize) -> Result<usize, ConfigError> {
+    if number == 0 { Err(ConfigError::new(name, "must be at least 1", "leave it out for the default")) } else { Ok(number) }
+}

@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use super::{ConfigError, Settings, at_least_one};
+
+/// How replies are worked on.
+#[derive(Debug, Clone)]
+pub struct ReplySettings {
+    /// How many prompts may be at the provider at once.
+    pub workers: usize,
+    /// How long a claim lasts without being renewed.
+    pub lease: Duration,
+    /// How often leases are renewed: a third of their length leaves two tries.
+    pub heartbeat: Duration,
+    /// How often lost leases are looked for.
+    pub sweep: Duration,
+    /// How often the queue is looked into without being told to.
+    pub poll: Duration,
+    /// After how many lost leases a reply fails.
+    pub most_lost: u32,
+    /// After how many retries that the provider asked for a reply fails.
+    pub most_retries: u32,
+    /// The pause before the first retry; it doubles with each.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+impl Default for ReplySettings {
+    fn default() -> Self {
+        Self {
+            workers: 64,
+            lease: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(10),
+            sweep: Duration::from_secs(5),
+            poll: Duration::from_secs(2),
+            most_lost: 10,
+            most_retries: 5,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(300),
+        }
+    }
+}
+
+pub(super) fn section(settings: &Settings) -> Result<ReplySettings, ConfigError> {
+    let defaults = ReplySettings::default();
+    let workers = at_least_one("workers", settings.workers.unwrap_or(defaults.workers))?;
+    Ok(ReplySettings { workers, ..defaults })
+}

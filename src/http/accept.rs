@@ -1,0 +1,162 @@
+//! Listening: connections with a limit on their number, on silence and on stubbornness.
+//!
+//! axum's own `serve` has none of these; axum-server has, and is used here and nowhere else.
+
+use std::{
+    future::{Ready, ready},
+    io,
+    net::{SocketAddr, TcpListener},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::Router;
+use axum_server::{Handle, accept::Accept};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
+};
+
+use crate::{config::HttpSettings, shutdown::Shutdown};
+
+/// The largest request head, in bytes and in headers.
+const LARGEST_HEAD: usize = 16 * 1024;
+const MOST_HEADERS: usize = 64;
+
+/// How long a client may take no byte of its answer.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// How long answers say `Connection: close` before connections are closed.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// An address that is listened on.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Takes the address; with port 0, a free one.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address it got.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves until shutdown begins and what was under way is finished, or its time is over.
+pub async fn serve(listener: Listener, router: Router, settings: &HttpSettings, shutdown: &Shutdown) -> io::Result<()> {
+    let handle = Handle::new();
+    let gate = Gate { places: Arc::new(Semaphore::new(settings.max_connections)) };
+    let mut server = axum_server::from_tcp(listener.socket)?
+        .acceptor(gate)
+        .handle(handle.clone())
+        .http1_only()
+        .accept_error_handler(|_, error| tracing::warn!(%error, "a connection was not accepted"));
+    server
+        .http_builder()
+        .http1()
+        .header_read_timeout(settings.header_timeout)
+        .max_headers(MOST_HEADERS)
+        .max_buf_size(LARGEST_HEAD);
+    let farewell = async {
+        shutdown.begun().await;
+        sleep(FAREWELL).await;
+        handle.graceful_shutdown(Some(settings.drain_timeout.saturating_sub(FAREWELL)));
+        std::future::pending().await
+    };
+    tokio::select! {
+        served = server.serve(router.into_make_service()) => served,
+        never = farewell => never,
+    }
+}
+
+/// Lets in as many connections as there are places, and closes others at once.
+#[derive(Debug, Clone)]
+struct Gate {
+    places: Arc<Semaphore>,
+}
+
+impl<S> Accept<TcpStream, S> for Gate {
+    type Stream = Guarded;
+    type Service = S;
+    type Future = Ready<io::Result<(Guarded, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return ready(Err(io::Error::other("there are too many connections")));
+        };
+        // Answers are small and whole; waiting for more to send only delays them.
+        let guarded = stream.set_nodelay(true).map(|()| Guarded { stream, stalled: None, _place: place });
+        ready(guarded.map(|stream| (stream, service)))
+    }
+}
+
+/// A connection that holds its place, and fails when its client stops reading.
+struct Guarded {
+    stream: TcpStream,
+    stalled: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Guarded {
+    /// Passes progress on, and turns too long a wait for it into an error.
+    fn judge<T>(&mut self, context: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if progress.is_ready() {
+            self.stalled = None;
+            return progress;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.judge(context, progress)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let progress = Pin::new(&mut self.stream).poll_flush(context);
+        self.judge(context, progress)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.judge(context, progress)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

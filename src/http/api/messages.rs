@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    body::Fields,
+    extract::{ExistingConversation, InConversation, JsonBody, OfMessage},
+    json, links,
+    query::Query,
+    shapes,
+};
+use crate::{
+    http::{Http, layer::admission::admit, problem::Problem},
+    model::{Message, MessageQuery, MessageText, Role},
+};
+
+/// `POST /conversations/{conversation_id}/messages/create`
+pub(super) async fn create(
+    State(http): State<Arc<Http>>,
+    ExistingConversation(conversation): ExistingConversation,
+    uri: Uri,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    admit(&http, async {
+        let mut fields = Fields::parse(&body, &["text", "role"])?;
+        let text = fields.text("text", MessageText::parse);
+        let role = fields.role("role");
+        fields.finish()?;
+        let (text, role) =
+            text.zip(role).ok_or_else(|| Problem::internal("fields that are neither good nor bad"))?;
+        let message = http.service()?.create_message(conversation, role, text).await?;
+        let mut response = json(StatusCode::CREATED, &shapes::Message::from(&message))?;
+        point_to(&mut response, &uri, &message);
+        Ok(response)
+    })
+    .await
+}
+
+/// Says where the message is and, for a user's, where to watch the reply; with the prefix that the client used.
+fn point_to(response: &mut Response, uri: &Uri, message: &Message) {
+    let prefix = uri.path().split_once("/conversations/").map_or("", |(prefix, _)| prefix);
+    let location = format!("{prefix}/conversations/{}/messages/{}", message.conversation, message.id);
+    if message.role == Role::User
+        && let Ok(link) = HeaderValue::try_from(format!("<{location}/reply>; rel=\"monitor\""))
+    {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+}
+
+/// `GET /conversations/{conversation_id}/messages`
+pub(super) async fn list(
+    State(http): State<Arc<Http>>,
+    InConversation(conversation): InConversation,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    admit(&http, async {
+        let service = http.service()?;
+        let query = Query::new(uri.query());
+        let size = query.page_size();
+        let (filter, number) = match query.filter().and_then(|filter| Ok((filter, query.page()?))) {
+            Ok(asked) => asked,
+            // Whether there is such a conversation is judged before what is asked of it.
+            Err(problem) => {
+                service.conversation(conversation, None).await?;
+                return Err(problem);
+            }
+        };
+        let page = service.messages(MessageQuery { conversation, filter, number, size }).await?;
+        let base = links::base(&http.settings, &headers);
+        let (next, previous) = links::neighbours(&base, &uri, &query, &page, size);
+        let results = page.messages.iter().map(shapes::Message::from).collect();
+        json(StatusCode::OK, &shapes::Page { count: page.count, next, previous, results })
+    })
+    .await
+}
+
+/// `GET /conversations/{conversation_id}/messages/{message_id}`
+pub(super) async fn read(
+    State(http): State<Arc<Http>>,
+    OfMessage(conversation, id): OfMessage,
+) -> Result<Response, Problem> {
+    admit(&http, async {
+        let message = http.service()?.message(conversation, id).await?;
+        json(StatusCode::OK, &shapes::Message::from(&message))
+    })
+    .await
+}
+
+/// `DELETE /conversations/{conversation_id}/messages/{message_id}`
+pub(super) async fn delete(
+    State(http): State<Arc<Http>>,
+    OfMessage(conversation, id): OfMessage,
+) -> Result<Response, Problem> {
+    admit(&http, async {
+        http.service()?.delete_message(conversation, id).await?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+    .await
+}

@@ -1,0 +1,37 @@
+//! The service's contract: conversations, messages and replies, at the root and under `/api/v1`.
+//!
+//! The order of a handler's arguments is the order in which a request is judged.
+
+mod body;
+mod conversations;
+mod extract;
+mod links;
+mod messages;
+mod query;
+mod replies;
+mod routes;
+mod shapes;
+
+pub use routes::{Access, RouteInfo, table};
+pub(super) use routes::{is_known, resource, router};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+use serde::Serialize;
+
+use super::problem::Problem;
+
+/// The largest body, in bytes.
+pub(super) const LARGEST_BODY: usize = 2 * 1024 * 1024;
+
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, shape: &impl Serialize) -> Result<Response, Problem> {
+    let json = serde_json::to_vec(shape).map_err(|error| Problem::internal(error.to_string()))?;
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}

@@ -1,0 +1,92 @@
+//! Who the request thinks it is talking to, and how long it takes to say so.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, Uri, Version, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use crate::http::{Http, problem::Problem};
+
+const LONGEST_TARGET: usize = 8 * 1024;
+
+pub(in crate::http) async fn host(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
+    match judge(&http, request.uri(), request.version(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn judge(http: &Http, uri: &Uri, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+    let target = uri.path().len() + uri.query().map_or(0, str::len);
+    if target > LONGEST_TARGET {
+        return Err(Problem::uri_too_long());
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().map_err(|_| invalid())?,
+        // HTTP/1.0 knew no hosts, and some health checks still speak it.
+        (None, None) if version == Version::HTTP_10 => return Ok(()),
+        _ => return Err(Problem::bad_request("Exactly one Host header is required.")),
+    };
+    let name = host_name(host).ok_or_else(invalid)?;
+    if let Some(authority) = uri.authority()
+        && !authority.as_str().eq_ignore_ascii_case(host)
+    {
+        return Err(Problem::bad_request("The Host header differs from the request target."));
+    }
+    let allowed = &http.settings.allowed_hosts;
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    if allowed.is_empty() || allowed.contains(&name) { Ok(()) } else { Err(invalid()) }
+}
+
+fn invalid() -> Problem {
+    Problem::bad_request("Invalid Host header.")
+}
+
+/// The name without the port, if the whole is a host as Django takes it: letters, digits, dots and
+/// hyphens, or an IPv6 address in brackets, and then perhaps a port.
+fn host_name(host: &str) -> Option<&str> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (host.get(..address.len() + 2)?, port)
+        }
+        None => {
+            let end = host.find(':').unwrap_or(host.len());
+            let (name, port) = host.split_at(end);
+            let fits = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+            (!name.is_empty() && fits).then_some((name, port))?
+        }
+    };
+    let port_fits = match port.strip_prefix(':') {
+        Some(digits) => !digits.is_empty() && digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    port_fits.then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_or_addresses_with_or_without_port() {
+        for (host, name) in [
+            ("localhost", "localhost"),
+            ("Chat.Example.com:8000", "Chat.Example.com"),
+            ("127.0.0.1:1", "127.0.0.1"),
+            ("[::1]:8000", "[::1]"),
+            ("[2001:db8::1]", "[2001:db8::1]"),
+        ] {
+            assert_eq!(host_name(host), Some(name), "{host}");
+        }
+        for host in ["", "a b", "a_b", "<a>", "a:", "a:b", "a:1:2", "[::1", "[zz]", "a/b", "a@b", "é", "[::1]x", ":80"] {
+            assert_eq!(host_name(host), None, "{host}");
+        }
+    }
+}

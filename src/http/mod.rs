@@ -1,0 +1,77 @@
+//! HTTP: the only room that knows axum, status codes and JSON on the wire.
+//!
+//! A request passes the layers in the order of [`layered`], outermost first, then its route: [`api`] for
+//! the service's contract, [`ops`] for health. Handlers parse, call the service, and shape the answer;
+//! they hold no business rule.
+
+mod accept;
+mod api;
+mod layer;
+mod ops;
+mod problem;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{Router, middleware};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+pub use accept::{Listener, serve};
+pub use api::{Access, RouteInfo, table};
+
+use self::{layer::keys::Keys, problem::Problem};
+use crate::{config::HttpSettings, ids::RequestIds, service::Service, shutdown::Shutdown};
+
+/// What every request can reach.
+pub struct Http {
+    settings: HttpSettings,
+    keys: Keys,
+    service: OnceLock<Service>,
+    in_flight: Semaphore,
+    request_ids: RequestIds,
+    shutdown: Shutdown,
+}
+
+impl Http {
+    /// The state of a server whose service is still being made ready.
+    pub fn new(settings: HttpSettings, key: &SecretString, shutdown: Shutdown) -> Arc<Self> {
+        Arc::new(Self {
+            keys: Keys::new(key.expose_secret()),
+            service: OnceLock::new(),
+            in_flight: Semaphore::new(settings.max_in_flight),
+            request_ids: RequestIds::new(),
+            settings,
+            shutdown,
+        })
+    }
+
+    /// From now on requests are answered by this service. A second one changes nothing.
+    pub fn open(&self, service: Service) {
+        let _ = self.service.set(service);
+    }
+
+    fn service(&self) -> Result<&Service, Problem> {
+        self.service.get().ok_or_else(|| Problem::unavailable("The service is starting."))
+    }
+}
+
+/// Every route, behind every layer.
+pub fn router(http: &Arc<Http>) -> Router {
+    layered(api::router(http).merge(ops::router(http)), http)
+}
+
+/// Puts the layers around routes; outermost first:
+///
+/// 1. `observe`: names the request, catches panics, shapes every error, adds the headers that every
+///    answer carries, writes the one log line; outermost, so that nothing escapes it;
+/// 2. `linger`: reads on what a refusal left unread, so that the client gets to read the refusal;
+/// 3. `host`: refuses a request whose target or host is malformed, before anything believes it;
+/// 4. `cors`: answers preflights, which know no routes.
+pub fn layered(routes: Router, http: &Arc<Http>) -> Router {
+    routes
+        .fallback(async || Problem::not_found())
+        .layer(middleware::from_fn_with_state(Arc::clone(http), layer::cors::cors))
+        .layer(middleware::from_fn_with_state(Arc::clone(http), layer::host::host))
+        .layer(middleware::from_fn_with_state(Arc::clone(http), layer::linger::linger))
+        .layer(middleware::from_fn_with_state(Arc::clone(http), layer::observe::observe))
+}

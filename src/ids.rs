@@ -1,0 +1,112 @@
+//! The only place that is random: identifiers and jitter.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use uuid::{NoContext, Uuid};
+
+use crate::model::{ConversationId, MessageId, Timestamp};
+
+/// Makes identifiers: the operating system's randomness, or a test's count.
+#[derive(Debug, Clone)]
+pub struct IdSource(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    Random,
+    Counting(Arc<AtomicU64>),
+}
+
+impl IdSource {
+    /// Unpredictable identifiers, from the operating system's generator.
+    pub fn random() -> Self {
+        Self(Source::Random)
+    }
+
+    /// Identifiers that count up from one, so that tests can show literal values.
+    pub fn counting() -> Self {
+        Self(Source::Counting(Arc::default()))
+    }
+
+    /// A new conversation's identifier: version 4, which carries neither time nor order.
+    pub fn conversation(&self) -> ConversationId {
+        ConversationId::new(self.counted().unwrap_or_else(Uuid::new_v4))
+    }
+
+    /// A new message's identifier: version 7, whose time is that of the message anyway.
+    pub fn message(&self, now: Timestamp) -> MessageId {
+        MessageId::new(self.counted().unwrap_or_else(|| {
+            let micros = u64::try_from(now.as_micros()).unwrap_or(0);
+            let nanos = u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000;
+            Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, micros / 1_000_000, nanos))
+        }))
+    }
+
+    /// A number from 0 up to, not including, 1: spreads out what would otherwise happen at once.
+    pub fn jitter(&self) -> f64 {
+        match &self.0 {
+            Source::Random => f64::from(random_u32()) / (f64::from(u32::MAX) + 1.0),
+            Source::Counting(_) => 0.5,
+        }
+    }
+
+    fn counted(&self) -> Option<Uuid> {
+        match &self.0 {
+            Source::Random => None,
+            Source::Counting(count) => Some(Uuid::from_u64_pair(0, count.fetch_add(1, Ordering::SeqCst) + 1)),
+        }
+    }
+}
+
+/// Names requests: unique within a process, and between processes as far as 32 random bits go.
+#[derive(Debug)]
+pub struct RequestIds {
+    process: u32,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    /// A new series of names.
+    pub fn new() -> Self {
+        Self { process: random_u32(), count: AtomicU64::new(0) }
+    }
+
+    /// The next name.
+    pub fn next(&self) -> String {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        format!("{:08x}-{count:x}", self.process)
+    }
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn random_u32() -> u32 {
+    // The first 32 bits of a version 4 UUID are all random.
+    Uuid::new_v4().as_fields().0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conversations_get_version_4_and_messages_version_7() {
+        let ids = IdSource::random();
+        let now = Timestamp::from_micros(1_795_356_930_414_806);
+        assert_eq!(ids.conversation().to_string().as_bytes().get(14), Some(&b'4'));
+        assert_eq!(ids.message(now).to_string().as_bytes().get(14), Some(&b'7'));
+        assert_ne!(ids.message(now), ids.message(now));
+    }
+
+    #[test]
+    fn jitter_stays_below_one() {
+        let ids = IdSource::random();
+        assert!((0..1_000).map(|_| ids.jitter()).all(|jitter| (0.0..1.0).contains(&jitter)));
+    }
+}

@@ -1,0 +1,36 @@
+use super::{Error, Result, Service};
+use crate::{
+    model::{Conversation, ConversationId, Description, Needle, NewConversation, Title},
+    telemetry::ids::Logged,
+};
+
+impl Service {
+    /// Creates a conversation.
+    pub async fn create_conversation(&self, title: Option<Title>, description: Description) -> Result<Conversation> {
+        let id = self.ids.conversation();
+        let new = NewConversation { id, title, description, now: self.clock.now() };
+        let conversation = self.store.create_conversation(new).await?;
+        tracing::info!(conversation = %Logged(id), "conversation created");
+        Ok(conversation)
+    }
+
+    /// Reads a conversation; one that does not hold the needle in title or description is not found.
+    pub async fn conversation(&self, id: ConversationId, needle: Option<&Needle>) -> Result<Conversation> {
+        let conversation = self.store.conversation(id).await?.ok_or(Error::NotFound)?;
+        let matches = needle.is_none_or(|needle| {
+            let in_title = conversation.title.as_ref().is_some_and(|title| needle.found_in(title.as_str()));
+            in_title || needle.found_in(conversation.description.as_str())
+        });
+        if matches { Ok(conversation) } else { Err(Error::NotFound) }
+    }
+
+    /// Deletes a conversation with all that belongs to it.
+    pub async fn delete_conversation(&self, id: ConversationId) -> Result<()> {
+        if !self.store.delete_conversation(id).await? {
+            return Err(Error::NotFound);
+        }
+        self.replies.call_off_conversation(id);
+        tracing::info!(conversation = %Logged(id), "conversation deleted");
+        Ok(())
+    }
+}

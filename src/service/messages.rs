@@ -1,0 +1,41 @@
+use super::{Error, Result, Service};
+use crate::{
+    model::{ConversationId, Message, MessageId, MessagePage, MessageQuery, MessageText, NewMessage, Role},
+    store::PageAnswer,
+    telemetry::ids::Logged,
+};
+
+impl Service {
+    /// Appends a message. A user message is stored together with its queued reply.
+    pub async fn create_message(&self, conversation: ConversationId, role: Role, text: MessageText) -> Result<Message> {
+        let now = self.clock.now();
+        let new = NewMessage { id: self.ids.message(now), conversation, role, text, now };
+        let message = self.store.append_message(new).await?.ok_or(Error::NotFound)?;
+        tracing::info!(conversation = %Logged(conversation), role = role.as_str(), "message created");
+        Ok(message)
+    }
+
+    /// Reads a message.
+    pub async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Message> {
+        self.store.message(conversation, id).await?.ok_or(Error::NotFound)
+    }
+
+    /// Reads a page of messages.
+    pub async fn messages(&self, query: MessageQuery) -> Result<MessagePage> {
+        match self.store.messages(query).await? {
+            PageAnswer::Page(page) => Ok(page),
+            PageAnswer::NoSuchPage => Err(Error::NoSuchPage),
+            PageAnswer::NoConversation => Err(Error::NotFound),
+        }
+    }
+
+    /// Deletes a message; a user message's reply is called off with it.
+    pub async fn delete_message(&self, conversation: ConversationId, id: MessageId) -> Result<()> {
+        if !self.store.delete_message(conversation, id, self.clock.now()).await? {
+            return Err(Error::NotFound);
+        }
+        self.replies.call_off_message(id);
+        tracing::info!(conversation = %Logged(conversation), "message deleted");
+        Ok(())
+    }
+}

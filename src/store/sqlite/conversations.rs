@@ -1,0 +1,82 @@
+use rusqlite::{OptionalExtension, Row};
+
+use super::{SqliteStore, writer::Tx};
+use crate::{
+    model::{Conversation, ConversationId, Description, NewConversation, Timestamp, Title},
+    store::Result,
+};
+
+pub(super) async fn create(store: &SqliteStore, new: NewConversation) -> Result<Conversation> {
+    store.writer.write(move |tx| {
+        // create_conversation
+        tx.prepare_cached(
+            "INSERT INTO conversations (id, title, description, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)",
+        )?
+        .execute((
+            new.id.as_bytes(),
+            new.title.as_ref().map(Title::as_str),
+            new.description.as_str(),
+            new.now.as_micros(),
+        ))?;
+        Ok(Conversation {
+            id: new.id,
+            title: new.title,
+            description: new.description,
+            created: new.now,
+            updated: new.now,
+        })
+    })
+    .await
+}
+
+pub(super) fn read(store: &SqliteStore, id: ConversationId) -> Result<Option<Conversation>> {
+    store.readers.read(|db| {
+        // conversation
+        let mut select =
+            db.prepare_cached("SELECT title, description, created_at, updated_at FROM conversations WHERE id = ?")?;
+        Ok(select.query_row([id.as_bytes()], |row| from_row(id, row)).optional()?)
+    })
+}
+
+pub(super) async fn delete(store: &SqliteStore, id: ConversationId) -> Result<bool> {
+    store.writer.write(move |tx| {
+        // delete_conversation: its messages go with it, and their replies with them.
+        Ok(tx.prepare_cached("DELETE FROM conversations WHERE id = ?")?.execute([id.as_bytes()])? == 1)
+    })
+    .await
+}
+
+/// The place that a conversation gives to its next message.
+pub(super) struct Place {
+    pub(super) seq: i64,
+    /// Now, or the conversation's last date when the clock has stepped back behind it.
+    pub(super) at: Timestamp,
+}
+
+/// Takes the next place in a conversation's order and moves its date; `None` when there is no such conversation.
+pub(super) fn take_place(tx: &Tx<'_>, id: ConversationId, users: u8, assistants: u8, now: Timestamp) -> Result<Option<Place>> {
+    // append_message, finish_reply
+    let mut update = tx.prepare_cached(
+        "UPDATE conversations
+         SET last_seq = last_seq + 1, user_count = user_count + ?2, assistant_count = assistant_count + ?3,
+             updated_at = max(updated_at, ?4)
+         WHERE id = ?1
+         RETURNING last_seq, updated_at",
+    )?;
+    let place = update
+        .query_row((id.as_bytes(), users, assistants, now.as_micros()), |row| {
+            Ok(Place { seq: row.get(0)?, at: Timestamp::from_micros(row.get(1)?) })
+        })
+        .optional()?;
+    Ok(place)
+}
+
+fn from_row(id: ConversationId, row: &Row<'_>) -> rusqlite::Result<Conversation> {
+    Ok(Conversation {
+        id,
+        title: row.get::<_, Option<String>>(0)?.map(Title::from_stored),
+        description: Description::from_stored(row.get(1)?),
+        created: Timestamp::from_micros(row.get(2)?),
+        updated: Timestamp::from_micros(row.get(3)?),
+    })
+}

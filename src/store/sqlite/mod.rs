@@ -1,0 +1,168 @@
+//! The embedded database: SQLite in WAL mode with `synchronous=FULL`.
+//!
+//! One thread writes ([`writer`]): it takes all waiting requests, commits them together and answers
+//! after the commit, so that full durability costs one flush for many. Bounded reads run in place on
+//! one of a few read-only connections ([`readers`]); what can be long runs on a blocking thread with
+//! a deadline. No read transaction is ever held across an await.
+
+mod connection;
+mod conversations;
+mod error;
+mod messages;
+mod migrations;
+mod open;
+mod readers;
+mod replies;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+pub use migrations::{LATEST, MigrationState};
+pub use open::{OpenError, check_integrity, migrate, status};
+
+use self::{open::ServerLock, readers::Readers, writer::Writer};
+use super::{ConversationStore, PageAnswer, ReplyStore, Result, Store};
+use crate::model::{
+    ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessageQuery,
+    NewConversation, NewMessage, Outcome, Reply, Swept, Timestamp,
+};
+
+/// How to open the database.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The database file; created when missing.
+    pub path: PathBuf,
+    /// How many read-only connections to keep for reads in place; one for each thread that runs requests.
+    pub readers: usize,
+    /// How long a long read may take.
+    pub scan_deadline: Duration,
+    /// How long a write waits for another process's lock.
+    pub busy_timeout: Duration,
+}
+
+impl Options {
+    /// The usual settings for a database at this path.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+            readers: 4,
+            scan_deadline: Duration::from_secs(15),
+            busy_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A store in one SQLite file, which one server at a time may hold.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    wakeups: Arc<Notify>,
+    _lock: ServerLock,
+}
+
+impl SqliteStore {
+    /// Opens the database for a server: takes the lock among servers, creates the file when it is
+    /// missing, brings the schema up to date, and starts the writer.
+    ///
+    /// Blocks; call it before serving.
+    pub fn open(options: &Options) -> Result<Self, OpenError> {
+        let lock = ServerLock::take(&options.path)?;
+        migrate(&options.path)?;
+        let wakeups = Arc::new(Notify::new());
+        let connection = connection::writing(&options.path, options.busy_timeout)?;
+        let writer = Writer::start(connection, Arc::clone(&wakeups)).map_err(OpenError::Thread)?;
+        let readers = Readers::open(options)?;
+        Ok(Self { writer, readers, wakeups, _lock: lock })
+    }
+}
+
+#[async_trait]
+impl ConversationStore for SqliteStore {
+    async fn create_conversation(&self, new: NewConversation) -> Result<Conversation> {
+        conversations::create(self, new).await
+    }
+
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>> {
+        conversations::read(self, id)
+    }
+
+    async fn delete_conversation(&self, id: ConversationId) -> Result<bool> {
+        conversations::delete(self, id).await
+    }
+
+    async fn append_message(&self, new: NewMessage) -> Result<Option<Message>> {
+        messages::append(self, new).await
+    }
+
+    async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>> {
+        messages::read(self, conversation, id)
+    }
+
+    async fn delete_message(&self, conversation: ConversationId, id: MessageId, now: Timestamp) -> Result<bool> {
+        messages::delete(self, conversation, id, now).await
+    }
+
+    async fn messages(&self, query: MessageQuery) -> Result<PageAnswer> {
+        messages::page(self, query).await
+    }
+}
+
+#[async_trait]
+impl ReplyStore for SqliteStore {
+    async fn reply(&self, conversation: ConversationId, message: MessageId) -> Result<Option<Reply>> {
+        replies::read(self, conversation, message)
+    }
+
+    async fn claim_replies(&self, limit: usize, now: Timestamp, lease: Duration) -> Result<Vec<ClaimedReply>> {
+        replies::claim(self, limit, now, lease).await
+    }
+
+    async fn renew_leases(&self, leases: Vec<Lease>, now: Timestamp, lease: Duration) -> Result<Vec<Lease>> {
+        replies::renew(self, leases, now, lease).await
+    }
+
+    async fn finish_reply(&self, lease: Lease, outcome: Outcome, now: Timestamp) -> Result<Finished> {
+        replies::finish(self, lease, outcome, now).await
+    }
+
+    async fn sweep_replies(&self, now: Timestamp, most_lost: u32, longest_pause: Duration) -> Result<Swept> {
+        replies::sweep(self, now, most_lost, longest_pause).await
+    }
+
+    async fn reclaim_replies(&self, now: Timestamp, most_lost: u32) -> Result<Swept> {
+        replies::reclaim(self, now, most_lost).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        replies::next_due(self)
+    }
+
+    fn wakeups(&self) -> Arc<Notify> {
+        Arc::clone(&self.wakeups)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn check(&self) -> Result<()> {
+        self.writer.check()?;
+        // ping: a read that touches the file.
+        self.readers.read(|db| Ok(db.query_row("SELECT count(*) FROM schema_migrations", (), |_| Ok(()))?))
+    }
+
+    async fn broken(&self) -> String {
+        self.writer.broken().await
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+    }
+}

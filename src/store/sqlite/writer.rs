@@ -1,0 +1,280 @@
+//! The one thread that writes.
+//!
+//! It takes every request that waits, runs each in a savepoint of its own inside one transaction,
+//! commits, and answers after the commit. It never waits for more requests to come: batches form by
+//! themselves while a commit is being flushed.
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use rusqlite::Connection;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::error::breaks_trust;
+use crate::store::{Error, Result};
+
+/// The most requests in one commit: bounds how long the first of them waits.
+const BATCH: usize = 256;
+
+/// Requests that may wait. Callers beyond that wait for a place.
+const QUEUE: usize = 1_024;
+
+/// The transaction that a request writes in.
+pub(super) struct Tx<'db> {
+    db: &'db Connection,
+    wakes: Cell<bool>,
+}
+
+impl Tx<'_> {
+    /// Makes the workers look into the queue of replies, once this is committed.
+    pub(super) fn wake_workers(&self) {
+        self.wakes.set(true);
+    }
+}
+
+impl std::ops::Deref for Tx<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.db
+    }
+}
+
+/// A handle to the writing thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    requests: mpsc::Sender<Box<dyn Request>>,
+    broken: watch::Receiver<Option<String>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    closing: AtomicBool,
+}
+
+impl Writer {
+    pub(super) fn start(db: Connection, wakeups: Arc<Notify>) -> std::io::Result<Self> {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let (report, broken) = watch::channel(None);
+        let desk = Desk { db, queue, wakeups, broken: report };
+        let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || desk.run())?;
+        Ok(Self { requests, broken, thread: Mutex::new(Some(thread)), closing: AtomicBool::new(false) })
+    }
+
+    /// Runs a write and answers once it is durable. Dropping the future takes nothing back.
+    pub(super) async fn write<T, F>(&self, write: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+    {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::Unavailable("it is closing".to_owned()));
+        }
+        let (answer, answered) = oneshot::channel();
+        let call = Call { write: Some(write), outcome: Err(Error::Unavailable("it is closing".to_owned())), answer };
+        self.requests.send(Box::new(call)).await.map_err(|_| self.gone())?;
+        answered.await.map_err(|_| self.gone())?
+    }
+
+    /// Whether the thread is at work.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.broken.borrow().as_ref() {
+            Some(reason) => Err(Error::Unavailable(reason.clone())),
+            None if self.requests.is_closed() => Err(self.gone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Answers when the database can no longer be trusted.
+    pub(super) async fn broken(&self) -> String {
+        let mut broken = self.broken.clone();
+        let reason = broken.wait_for(Option::is_some).await.ok().map(|reason| reason.clone().unwrap_or_default());
+        match reason {
+            Some(reason) => reason,
+            // The thread ended without a word: it was closed, and nothing broke.
+            None if self.closing.load(Ordering::Acquire) => std::future::pending().await,
+            None => "the writing thread ended".to_owned(),
+        }
+    }
+
+    /// Finishes what waits, then closes the database.
+    pub(super) async fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        let (answer, answered) = oneshot::channel();
+        if self.requests.send(Box::new(Close { answer })).await.is_ok() {
+            // An error means that the thread is gone already.
+            let _ = answered.await;
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // The thread closes the connection, which moves the log into the database.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    fn gone(&self) -> Error {
+        let reason = self.broken.borrow().clone().unwrap_or_else(|| "it is closed".to_owned());
+        Error::Unavailable(reason)
+    }
+}
+
+/// What waits in the queue.
+trait Request: Send {
+    /// Writes. An error means that nothing of it may stay.
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), &Error>;
+    /// Replaces what `run` came to, because its transaction failed.
+    fn fail(&mut self, error: Error);
+    /// Answers the caller; whether the thread is to go on.
+    fn answer(self: Box<Self>) -> Next;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+struct Call<T, F> {
+    write: Option<F>,
+    outcome: Result<T>,
+    answer: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Request for Call<T, F>
+where
+    T: Send,
+    F: FnOnce(&Tx<'_>) -> Result<T> + Send,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), &Error> {
+        if let Some(write) = self.write.take() {
+            self.outcome = write(tx);
+        }
+        self.outcome.as_ref().map(|_| ())
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.outcome = Err(error);
+    }
+
+    fn answer(self: Box<Self>) -> Next {
+        // Nobody may be waiting any more; what was written stays written.
+        let _ = self.answer.send(self.outcome);
+        Next::GoOn
+    }
+}
+
+struct Close {
+    answer: oneshot::Sender<()>,
+}
+
+impl Request for Close {
+    fn run(&mut self, _: &Tx<'_>) -> Result<(), &Error> {
+        Ok(())
+    }
+
+    fn fail(&mut self, _: Error) {}
+
+    fn answer(self: Box<Self>) -> Next {
+        // Nobody may be waiting any more; the database is closed all the same.
+        let _ = self.answer.send(());
+        Next::Stop
+    }
+}
+
+/// The thread's side.
+struct Desk {
+    db: Connection,
+    queue: mpsc::Receiver<Box<dyn Request>>,
+    wakeups: Arc<Notify>,
+    broken: watch::Sender<Option<String>>,
+}
+
+impl Desk {
+    fn run(mut self) {
+        while let Some(first) = self.queue.blocking_recv() {
+            let mut batch = vec![first];
+            match self.commit(&mut batch) {
+                Ok(Wakes(true)) => self.wakeups.notify_one(),
+                Ok(Wakes(false)) => {}
+                Err(error) => self.fail(&mut batch, &error),
+            }
+            let mut next = Next::GoOn;
+            for request in batch {
+                if request.answer() == Next::Stop {
+                    next = Next::Stop;
+                }
+            }
+            if next == Next::Stop || self.broken.borrow().is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Runs what waits in one transaction.
+    fn commit(&mut self, batch: &mut Vec<Box<dyn Request>>) -> Result<Wakes> {
+        // begin: IMMEDIATE, so that the wait for another process's lock happens here and nowhere else.
+        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        let tx = Tx { db: &self.db, wakes: Cell::new(false) };
+        let mut at = 0;
+        while let Some(request) = batch.get_mut(at) {
+            run_in_savepoint(&tx, request.as_mut())?;
+            at += 1;
+            if at < BATCH
+                && at == batch.len()
+                && let Ok(request) = self.queue.try_recv()
+            {
+                batch.push(request);
+            }
+        }
+        let wakes = Wakes(tx.wakes.get());
+        // commit: returns after the log is flushed to the disk.
+        self.db.prepare_cached("COMMIT")?.execute(())?;
+        Ok(wakes)
+    }
+
+    /// The transaction failed as a whole: nothing of it stays, and everybody in it learns why.
+    fn fail(&self, batch: &mut [Box<dyn Request>], error: &Error) {
+        if !self.db.is_autocommit()
+            && let Err(error) = self.db.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "rolling back failed");
+        }
+        if breaks_trust(error) {
+            // Whether the commit reached the disk is unknown until the database is opened anew.
+            tracing::error!(%error, "writing failed; the process ends, so that a restart finds out what is on disk");
+            self.broken.send_replace(Some(error.to_string()));
+        } else {
+            tracing::warn!(%error, requests = batch.len(), "a group of writes failed");
+        }
+        for request in batch {
+            request.fail(match error {
+                Error::Full => Error::Full,
+                Error::Unavailable(reason) => Error::Unavailable(reason.clone()),
+                other => Error::Unavailable(other.to_string()),
+            });
+        }
+    }
+}
+
+/// Whether a commit made a reply due.
+struct Wakes(bool);
+
+/// Runs one request so that its failure takes nothing of its neighbours along. An error here is one of the transaction.
+fn run_in_savepoint(tx: &Tx<'_>, request: &mut dyn Request) -> Result<()> {
+    tx.prepare_cached("SAVEPOINT request")?.execute(())?;
+    let woke = tx.wakes.get();
+    if let Err(error) = request.run(tx) {
+        match error {
+            Error::Full => return Err(Error::Full),
+            error if breaks_trust(error) || tx.is_autocommit() => return Err(Error::Other(error.to_string().into())),
+            _ => {}
+        }
+        tx.wakes.set(woke);
+        tx.prepare_cached("ROLLBACK TO request")?.execute(())?;
+    }
+    tx.prepare_cached("RELEASE request")?.execute(())?;
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! What the process tells its operator.
+
+pub mod ids;
+pub mod logging;
+mod rotation;
