@@ -63,6 +63,7 @@ pub(in crate::http) async fn observe(
         response = with_headers_of(&response, problem.render(&request_id));
     }
     let headers = response.headers_mut();
+    headers.reserve(COMMON.len() + 2);
     for (name, value) in COMMON {
         headers.insert(name, value);
     }
