@@ -21,7 +21,7 @@ pub(in crate::http) async fn host(State(http): State<Arc<Http>>, request: Reques
 }
 
 fn judge(http: &Http, uri: &Uri, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
-    let target = uri.path().len() + uri.query().map_or(0, str::len);
+    let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if target > LONGEST_TARGET {
         return Err(Problem::uri_too_long());
     }

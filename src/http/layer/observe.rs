@@ -126,13 +126,11 @@ fn log(
     let route = route.map_or("(none)", MatchedPath::as_str);
     let status = status.as_u16();
     let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    match status {
-        500 => {
-            tracing::error!(target: TARGET, method, route, status, duration_us, request_id, cause, "request")
-        }
-        503 => {
-            tracing::warn!(target: TARGET, method, route, status, duration_us, request_id, cause, "request")
-        }
-        _ => tracing::info!(target: TARGET, method, route, status, duration_us, request_id, "request"),
+    if status == 500 {
+        tracing::error!(target: TARGET, method, route, status, duration_us, request_id, cause, "request");
+    } else if status == 503 {
+        tracing::warn!(target: TARGET, method, route, status, duration_us, request_id, cause, "request");
+    } else {
+        tracing::info!(target: TARGET, method, route, status, duration_us, request_id, "request");
     }
 }

@@ -1,0 +1,141 @@
+//! O: how the service is run.
+
+use serde_json::{Value, json};
+
+use super::{Rows, assert_error, head, not_found, service, service_with};
+use crate::support::{SOON, Server};
+
+/// O1: the probes and their shape
+#[tokio::test]
+async fn the_probes_answer_at_the_root_without_a_key() {
+    let service = service().await;
+    let anyone = service.anonymous();
+    let mut rows = Rows::default();
+    for probe in ["/livez", "/readyz"] {
+        let answer = anyone.get(probe).await;
+        let health = answer.expect(200);
+        rows.equal(probe, answer.header("content-type"), "application/json");
+        rows.equal(probe, &health["status"], "ok");
+        rows.equal(
+            probe,
+            answer.text().starts_with(r#"{"status":"ok","checks":{"#),
+            true,
+        );
+        let checks = health["checks"].as_object().expect("checks");
+        rows.equal(probe, checks.values().all(Value::is_string), true);
+        rows.error(
+            probe,
+            &service.get(&format!("/api/v1{probe}")).await,
+            404,
+            &not_found(),
+        );
+    }
+}
+
+/// O2: the address that it got, on any free port
+#[tokio::test]
+async fn a_server_tells_its_address_once_it_is_ready() {
+    if service_with(&[]).await.is_none() {
+        return;
+    }
+    let server = Server::builder()
+        .arg("serve")
+        .arg("--listen=127.0.0.1:0")
+        .start()
+        .await;
+    assert_ne!(server.address().port(), 0);
+    server.client().get("/readyz").await.expect(200);
+}
+
+/// O2: a request under way is finished, then the process ends
+#[tokio::test]
+async fn sigterm_lets_requests_finish_and_exits_with_0() {
+    let Some(mut service) = service_with(&[]).await else {
+        return;
+    };
+    let body = r#"{"description": "last"}"#;
+    let lines = [
+        "POST /conversations/ HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        "Expect: 100-continue",
+        &format!("Content-Length: {}", body.len()),
+        &service.key_line(),
+    ];
+    let mut raw = service.connect().await;
+    raw.send(head(&lines)).await.expect("a head to send");
+    assert_eq!(
+        raw.head().await.expect("an interim answer").0,
+        100,
+        "the request is under way"
+    );
+
+    service.server().terminate();
+    raw.send(body).await.expect("a body to send");
+
+    raw.answer().await.expect("an answer").expect(201);
+    let server = service.server.as_mut().expect("a server of our own");
+    assert_eq!(server.wait_exit(SOON).await.code(), Some(0));
+}
+
+/// O3: one file, one server
+#[tokio::test]
+async fn a_second_server_on_the_same_file_refuses() {
+    let Some(service) = service_with(&[]).await else {
+        return;
+    };
+    let Err((status, stderr)) = Server::builder_over(&service.server().home()).try_start().await else {
+        panic!("two servers run on one file");
+    };
+    assert_eq!(status.code(), Some(69), "{stderr}");
+    assert!(!stderr.trim().is_empty(), "it says why");
+
+    service
+        .post_json("/conversations/", &json!({ "description": "still here" }))
+        .await
+        .expect(201);
+    assert_error(&service.get("/nope").await, 404, &not_found());
+}
+
+/// O4, K8: what the way a start ends tells
+#[tokio::test]
+async fn a_start_that_fails_says_why_by_its_exit_code() {
+    if service_with(&[]).await.is_none() {
+        return;
+    }
+    let mut rows = Rows::default();
+    for (case, builder, code) in [
+        ("an unknown flag", Server::builder().arg("--no-such-flag"), 2),
+        ("an unknown command", Server::builder().arg("sevre"), 2),
+        (
+            "a value that is none",
+            Server::builder().env("WORKERS", "many"),
+            2,
+        ),
+        (
+            "the well-known key beyond loopback",
+            Server::builder().env("LISTEN", "0.0.0.0:0"),
+            78,
+        ),
+        (
+            "the well-known key in production",
+            Server::builder().env("PRODUCTION", "1"),
+            78,
+        ),
+        (
+            "a database that cannot be",
+            Server::builder().env("DATABASE_URL", "sqlite:no/such/folder/db"),
+            69,
+        ),
+    ] {
+        let (status, stderr) = builder.try_start().await.err().expect("a start that fails");
+        rows.equal(case, status.code(), Some(code));
+        rows.equal(format!("{case} is told"), stderr.trim().is_empty(), false);
+    }
+    let open = Server::builder()
+        .env("LISTEN", "0.0.0.0:0")
+        .env("ALLOW_DEFAULT_KEY", "1")
+        .start()
+        .await;
+    open.client().conversation("open to all").await;
+}

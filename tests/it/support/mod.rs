@@ -1,0 +1,34 @@
+//! What every black-box test stands on: the real program, spoken to over real HTTP.
+//!
+//! - [`Server`] runs the program in a directory of its own and ends it when dropped.
+//! - [`Client`] speaks JSON to it; [`Raw`] speaks bytes, for what a well-behaved client cannot say.
+//! - [`eventually`] is the only way to wait: a condition and a deadline, never a hopeful pause.
+
+mod client;
+mod raw;
+mod server;
+
+pub(crate) use client::{Answer, Client, query, texts};
+pub(crate) use raw::Raw;
+pub(crate) use server::{DEFAULT_KEY, Server};
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what should happen soon.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// Asks again and again until `probe` gives a value; panics with `what` when the deadline passes.
+pub(crate) async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,193 @@
+//! The program as a child process.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::{NamedTempFile, TempDir};
+use tokio::sync::oneshot;
+
+use super::{Client, SOON, eventually};
+
+/// The key that opens a fresh service on loopback.
+pub(crate) const DEFAULT_KEY: &str = "neuRealities_assessment";
+
+/// A running server. Dropping it kills the process; a failing test then sees its stderr.
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    home: Arc<TempDir>,
+    stderr: NamedTempFile,
+}
+
+/// How to start a server. The last word on an environment variable wins; flags win over both.
+pub(crate) struct Builder {
+    command: Command,
+    home: Arc<TempDir>,
+}
+
+impl Server {
+    /// A server as it comes: every setting at its default, on a free port, with no data.
+    pub(crate) async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub(crate) fn builder() -> Builder {
+        Self::builder_over(&Arc::new(tempfile::tempdir().expect("a temporary directory")))
+    }
+
+    /// Starts over what an earlier server left in its directory (see [`Server::home`]).
+    pub(crate) fn builder_over(home: &Arc<TempDir>) -> Builder {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_engagement"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ENGAGEMENT_") {
+                command.env_remove(name);
+            }
+        }
+        command.current_dir(home.path()).stdin(Stdio::null());
+        Builder {
+            command,
+            home: Arc::clone(home),
+        }
+        .env("LISTEN", "127.0.0.1:0")
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A client that holds the default key.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.base_url(), Some(DEFAULT_KEY))
+    }
+
+    /// The working directory: database and log. It lives as long as anyone holds it.
+    pub(crate) fn home(&self) -> Arc<TempDir> {
+        Arc::clone(&self.home)
+    }
+
+    /// SIGKILL: no farewell of any kind.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("a child to kill");
+        self.child.wait().expect("the end of the child");
+    }
+
+    /// SIGTERM: please finish.
+    pub(crate) fn terminate(&self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("a child to signal");
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) async fn wait_exit(&mut self, within: Duration) -> ExitStatus {
+        eventually("the server ends", within, async || {
+            self.child.try_wait().expect("a child to wait for")
+        })
+        .await
+    }
+
+    /// All that the server has said on stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        read_lossy(self.stderr.path())
+    }
+
+    /// What is in the log file so far.
+    pub(crate) fn log(&self) -> String {
+        read_lossy(&self.home.path().join("logs/engagement.log"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail harmlessly when the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!(
+                "--- stderr of the server ---\n{}--- end of stderr ---",
+                self.stderr()
+            );
+        }
+    }
+}
+
+impl Builder {
+    /// Sets `ENGAGEMENT_<name>`.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(format!("ENGAGEMENT_{name}"), value);
+        self
+    }
+
+    pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.command.arg(arg.into());
+        self
+    }
+
+    pub(crate) async fn start(self) -> Server {
+        self.try_start().await.unwrap_or_else(|(status, stderr)| {
+            panic!("the server did not start ({status}):\n{stderr}");
+        })
+    }
+
+    /// Starts, or tells how the process ended instead and what it said on stderr.
+    pub(crate) async fn try_start(mut self) -> Result<Server, (ExitStatus, String)> {
+        let stderr = NamedTempFile::new().expect("a file for stderr");
+        let mut child = self
+            .command
+            .stdout(Stdio::piped())
+            .stderr(stderr.reopen().expect("the file for stderr"))
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("a piped stdout");
+        // From here on the child ends with its owner, whatever happens.
+        let mut server = Server {
+            child,
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            home: self.home,
+            stderr,
+        };
+        match tokio::time::timeout(SOON, first_line(stdout))
+            .await
+            .expect("the server is ready soon")
+        {
+            Some(line) => {
+                server.address = line
+                    .strip_prefix("listening on http://")
+                    .and_then(|address| address.trim_end().parse().ok())
+                    .unwrap_or_else(|| panic!("an unexpected first line on stdout: {line:?}"));
+                Ok(server)
+            }
+            None => Err((server.wait_exit(SOON).await, server.stderr())),
+        }
+    }
+}
+
+/// The first line of stdout, or `None` when there is none. The rest is read and dropped, so that the child never blocks.
+async fn first_line(stdout: ChildStdout) -> Option<String> {
+    let (send, receive) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout);
+        let mut line = String::new();
+        if lines.read_line(&mut line).is_ok_and(|length| length > 0) {
+            let _ = send.send(line);
+        } else {
+            drop(send);
+        }
+        let _ = lines.read_to_end(&mut Vec::new());
+    });
+    receive.await.ok()
+}
+
+fn read_lossy(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
