@@ -13,6 +13,7 @@
 
 mod architecture;
 mod contract;
+mod docs;
 mod reply;
 mod store;
 mod support;
