@@ -13,9 +13,14 @@ use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One keep-alive connection.
+/// A connection that was silent for longer may be about to be closed: servers keep idle ones for a while only.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// One keep-alive connection, made anew after a long silence.
 pub struct Client {
+    addr: SocketAddr,
     stream: TcpStream,
+    used: Instant,
     buffer: Vec<u8>,
 }
 
@@ -46,21 +51,31 @@ impl Response<'_> {
     }
 }
 
+fn connect(addr: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    Ok(stream)
+}
+
 impl Client {
     /// Connects.
     pub fn new(addr: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(Self {
-            stream,
+            addr,
+            stream: connect(addr)?,
+            used: Instant::now(),
             buffer: vec![0; 64 * 1024],
         })
     }
 
     /// Sends a request and waits for its response.
     pub fn send(&mut self, request: &[u8]) -> Result<Response<'_>> {
+        if self.used.elapsed() > IDLE {
+            self.stream = connect(self.addr)?;
+        }
+        self.used = Instant::now();
         self.stream.write_all(request)?;
         let mut filled = 0;
         let mut head: Option<Head> = None;
@@ -104,7 +119,8 @@ impl Client {
 
     /// Makes a conversation and returns its id.
     pub fn conversation(&mut self, title: &str) -> Result<String> {
-        let body = serde_json::json!({ "title": title, "description": "A conversation that the load test made" });
+        let body =
+            serde_json::json!({ "title": title, "description": "A conversation that the load test made" });
         let made = self.post("/conversations/", &body.to_string())?;
         text_of(&made, "conversation_id")
     }

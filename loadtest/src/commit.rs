@@ -80,9 +80,7 @@ impl BareCommit {
             .database
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction
-            .prepare_cached(
-                "INSERT INTO messages VALUES (?1, ?2, ?3, 'assistant', ?4, ?5, ?5, ?6)",
-            )?
+            .prepare_cached("INSERT INTO messages VALUES (?1, ?2, ?3, 'assistant', ?4, ?5, ?5, ?6)")?
             .execute(params![
                 Uuid::now_v7().as_bytes(),
                 self.conversation.as_bytes(),
@@ -102,9 +100,7 @@ impl BareCommit {
 }
 
 fn micros() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -112,10 +112,7 @@ mod tests {
             for step in 0..7_u64 {
                 let nanos = (1_u64 << exponent) + step * ((1_u64 << exponent) / 7);
                 let back = value(bucket(nanos));
-                assert!(
-                    back.abs_diff(nanos) * 50 <= nanos,
-                    "{nanos} came back as {back}"
-                );
+                assert!(back.abs_diff(nanos) * 50 <= nanos, "{nanos} came back as {back}");
             }
         }
     }

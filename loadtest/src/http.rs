@@ -108,10 +108,7 @@ mod tests {
             assert_eq!(parse_head(&raw[..cut])?, None);
         }
         let head = parse_head(raw)?.context("complete")?;
-        assert_eq!(
-            (head.status, head.body_len, head.total()),
-            (201, 7, raw.len())
-        );
+        assert_eq!((head.status, head.body_len, head.total()), (201, 7, raw.len()));
         assert_eq!(
             copied_headers(raw, head),
             [("location".to_owned(), "/x".to_owned())]

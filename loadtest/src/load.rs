@@ -84,11 +84,7 @@ impl Outcome {
             .iter()
             .map(|(status, n)| format!("{n} x {status}"))
             .collect();
-        format!(
-            "errors: {} broken, refused [{}]",
-            self.broken,
-            refused.join(", ")
-        )
+        format!("errors: {} broken, refused [{}]", self.broken, refused.join(", "))
     }
 
     fn absorb(&mut self, other: Self) {
@@ -276,11 +272,7 @@ mod tests {
                 return;
             };
             let body = "x".repeat(20_000);
-            write!(
-                stream,
-                "HTTP/1.1 {status}\r\ncontent-length: 20000\r\n\r\n{body}"
-            )
-            .ok();
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 20000\r\n\r\n{body}").ok();
         }
     }
 
@@ -301,20 +293,14 @@ mod tests {
             (outcome.succeeded, outcome.errors(), outcome.latency.len()),
             (30, 0, 30)
         );
-        assert_eq!(
-            outcome.last.iter().map(Vec::len).collect::<Vec<_>>(),
-            [20_000; 3]
-        );
+        assert_eq!(outcome.last.iter().map(Vec::len).collect::<Vec<_>>(), [20_000; 3]);
         Ok(())
     }
 
     #[test]
     fn refusals_and_closed_connections_are_errors() -> Result<()> {
         let refused = run(&load(serve(usize::MAX, "503 Service Unavailable")?))?;
-        assert_eq!(
-            (refused.succeeded, refused.refused.get(&503)),
-            (0, Some(&30))
-        );
+        assert_eq!((refused.succeeded, refused.refused.get(&503)), (0, Some(&30)));
         let closing = run(&load(serve(1, "200 OK")?))?;
         assert_eq!((closing.succeeded, closing.broken), (15, 15));
         Ok(())

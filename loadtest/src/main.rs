@@ -158,11 +158,7 @@ fn run(cli: &Cli) -> Result<bool> {
         What::Reference { samples } => reference::serve(samples)?,
         What::Become { program, arguments } => process::turn_into(program, arguments)?,
         What::BareCommit => bare_commit(&cli.flags.settings()?)?,
-        What::Load {
-            addr,
-            path,
-            clients,
-        } => generate(&cli.flags.settings()?, *addr, path, *clients)?,
+        What::Load { addr, path, clients } => generate(&cli.flags.settings()?, *addr, path, *clients)?,
         scenario => return measure(&cli.flags, scenario),
     }
     Ok(true)
@@ -192,9 +188,7 @@ fn measure(flags: &Flags, what: &What) -> Result<bool> {
     let mut complete = true;
     for what in chosen {
         let done = match what {
-            What::GetConversation => {
-                scenario::reads::run(&settings, &mut report, Read::Conversation)
-            }
+            What::GetConversation => scenario::reads::run(&settings, &mut report, Read::Conversation),
             What::GetMessages => scenario::reads::run(&settings, &mut report, Read::Messages),
             What::PostUser => scenario::post_user::run(&settings, &mut report),
             What::PostLone => scenario::post_lone::run(&settings, &mut report),
@@ -241,8 +235,7 @@ fn generate(settings: &Settings, addr: SocketAddr, path: &str, clients: usize) -
     let mut side = Side::default();
     for _ in 0..settings.rounds {
         let outcome = load::run(&settings.closed(addr, clients, &requests))?;
-        let cpu = outcome.own_cpu.as_secs_f64() * 1e6
-            / (outcome.succeeded + outcome.warmed).max(1) as f64;
+        let cpu = outcome.own_cpu.as_secs_f64() * 1e6 / (outcome.succeeded + outcome.warmed).max(1) as f64;
         println!(
             "{} requests/s, p50 {}, p99 {}, max {}, {cpu:.1} µs of generator a request, {}",
             report::number(outcome.rate()),

@@ -73,9 +73,7 @@ impl Process {
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once("listening on http://") {
-                    sender
-                        .send((address.trim().to_owned(), spawned.elapsed()))
-                        .ok();
+                    sender.send((address.trim().to_owned(), spawned.elapsed())).ok();
                 }
             }
         });
@@ -184,8 +182,7 @@ impl Scratch {
         if path.exists() {
             std::fs::remove_dir_all(&path)?;
         }
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make {}", path.display()))?;
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path.canonicalize()?))
     }
 

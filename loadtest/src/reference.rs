@@ -40,9 +40,7 @@ impl Samples {
         ] {
             if let Some(request) = request {
                 let response = client.send(request)?;
-                response
-                    .json()
-                    .with_context(|| format!("the sample {name}"))?;
+                response.json().with_context(|| format!("the sample {name}"))?;
                 std::fs::write(dir.join(name), response.raw)?;
             }
         }
@@ -109,14 +107,8 @@ pub fn serve(samples: &Path) -> Result<()> {
     let page = Constant::load(&samples.join(PAGE))?;
     let message = Constant::load(&samples.join(MESSAGE))?;
     let app = Router::new()
-        .route(
-            "/conversations/{id}",
-            get(async move || conversation.response()),
-        )
-        .route(
-            "/conversations/{id}/messages",
-            get(async move || page.response()),
-        )
+        .route("/conversations/{id}", get(async move || conversation.response()))
+        .route("/conversations/{id}/messages", get(async move || page.response()))
         .route(
             "/conversations/{id}/messages/create",
             post(async move |body: Bytes| {

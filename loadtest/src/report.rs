@@ -24,13 +24,7 @@ pub struct Report {
 
 impl Report {
     /// Adds a line to the table.
-    pub fn row(
-        &mut self,
-        what: &str,
-        target: &str,
-        measured: String,
-        met: impl Into<Option<bool>>,
-    ) {
+    pub fn row(&mut self, what: &str, target: &str, measured: String, met: impl Into<Option<bool>>) {
         let met = met.into();
         eprintln!("  => {what}: {measured}");
         self.rows.push(Row {
@@ -142,10 +136,7 @@ pub fn median(values: &[f64]) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let upper = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
     if sorted.len().is_multiple_of(2) && !sorted.is_empty() {
-        return f64::midpoint(
-            upper,
-            sorted.get(sorted.len() / 2 - 1).copied().unwrap_or(upper),
-        );
+        return f64::midpoint(upper, sorted.get(sorted.len() / 2 - 1).copied().unwrap_or(upper));
     }
     upper
 }

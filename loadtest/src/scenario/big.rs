@@ -33,10 +33,7 @@ struct Big<'a> {
 
 /// Measures it.
 pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
-    eprintln!(
-        "a conversation of {} messages",
-        number(settings.messages as f64)
-    );
+    eprintln!("a conversation of {} messages", number(settings.messages as f64));
     let scratch = settings.scratch("big")?;
     let server = settings.start(&scratch)?;
     let mut client = Client::new(server.addr)?;
@@ -71,18 +68,13 @@ impl Big<'_> {
         let mut sent = 0;
         let mut needle = false;
         while sent < self.settings.messages && begin.elapsed() < self.settings.fill_limit {
-            let each = CHUNK
-                .min(self.settings.messages - sent)
-                .div_ceil(FILLERS as u64);
+            let each = CHUNK.min(self.settings.messages - sent).div_ceil(FILLERS as u64);
             let outcome = load::run(&Load {
                 addr: self.server.addr,
                 requests: Arc::clone(&requests),
                 clients: FILLERS,
                 warmup: Duration::ZERO,
-                stop: Stop::Count(
-                    each,
-                    self.settings.fill_limit.saturating_sub(begin.elapsed()),
-                ),
+                stop: Stop::Count(each, self.settings.fill_limit.saturating_sub(begin.elapsed())),
             })?;
             if outcome.errors() > 0 {
                 bail!("while filling: {}", outcome.errors_text());
@@ -103,11 +95,7 @@ impl Big<'_> {
         }
         let seconds = begin.elapsed().as_secs_f64();
         self.count = self.client.count(&self.id, "")?;
-        ensure!(
-            self.count >= sent,
-            "{sent} acknowledged, {} stored",
-            self.count
-        );
+        ensure!(self.count >= sent, "{sent} acknowledged, {} stored", self.count);
         report.remark(format!(
             "big: {} messages posted over HTTP by {FILLERS} clients in {seconds:.0} s ({} a second)",
             number(self.count as f64),
@@ -122,10 +110,7 @@ impl Big<'_> {
 
     /// Two requests by turns: the median ratio of their medians, what each took, and the ratios as text.
     fn against(&self, request: &[u8], other: &[u8]) -> Result<(f64, Histogram, Histogram, String)> {
-        let (mut first, mut second) = (
-            Client::new(self.server.addr)?,
-            Client::new(self.server.addr)?,
-        );
+        let (mut first, mut second) = (Client::new(self.server.addr)?, Client::new(self.server.addr)?);
         let limit = self.settings.time;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut both = (Histogram::default(), Histogram::default());
@@ -145,12 +130,7 @@ impl Big<'_> {
             both.0.merge(&one);
             both.1.merge(&two);
         }
-        Ok((
-            ratio(&ours, &theirs),
-            both.0,
-            both.1,
-            spread(&ours, &theirs),
-        ))
+        Ok((ratio(&ours, &theirs), both.0, both.1, spread(&ours, &theirs)))
     }
 
     fn pages(&mut self, report: &mut Report) -> Result<()> {
@@ -208,19 +188,11 @@ impl Big<'_> {
         Ok(())
     }
 
-    fn honest_while<T>(
-        &mut self,
-        work: impl FnOnce(&mut Client) -> Result<T>,
-    ) -> Result<(T, Honest)> {
+    fn honest_while<T>(&mut self, work: impl FnOnce(&mut Client) -> Result<T>) -> Result<(T, Honest)> {
         let other = self.client.conversation("Honest")?;
         self.client.fill(&other, 10)?;
         let request = http::get(&format!("/conversations/{other}"));
-        let honest = HonestClient::start(
-            self.server.addr,
-            request,
-            HONEST_RATE,
-            Duration::from_mins(5),
-        );
+        let honest = HonestClient::start(self.server.addr, request, HONEST_RATE, Duration::from_mins(5));
         let done = work(&mut self.client);
         let seen = honest.finish()?;
         Ok((done?, seen))
@@ -242,15 +214,11 @@ impl Big<'_> {
             ("rare word", format!("?q={NEEDLE}")),
             ("no match", "?q=no+such+words".to_owned()),
             ("in every message", "?q=HARBOUR".to_owned()),
-            (
-                "in every message, last page",
-                "?q=HARBOUR&page=last".to_owned(),
-            ),
+            ("in every message, last page", "?q=HARBOUR&page=last".to_owned()),
             ("one letter", "?q=x".to_owned()),
         ] {
             let request = self.page(&query);
-            let (search, honest) =
-                self.honest_while(|client| client.time_many(&request, u64::MAX, long))?;
+            let (search, honest) = self.honest_while(|client| client.time_many(&request, u64::MAX, long))?;
             report.row(
                 &format!("`q`, {name}: slowest of {}", search.len()),
                 "under 1 s",

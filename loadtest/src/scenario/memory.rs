@@ -50,15 +50,14 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     let requests: Arc<[Vec<u8>]> = requests.into();
     let mut loaded = Side::default();
     for _ in 0..settings.rounds {
-        loaded.round(
-            &server,
-            &settings.closed(server.addr, CONNECTIONS, &requests),
-        )?;
+        loaded.round(&server, &settings.closed(server.addr, CONNECTIONS, &requests))?;
     }
     let after = server.memory("VmRSS")?;
     let peak = server.memory("VmHWM")?;
     report.row(
-        &format!("memory (VmHWM), full load with {CONNECTIONS} connections, a third of the requests user messages"),
+        &format!(
+            "memory (VmHWM), full load with {CONNECTIONS} connections, a third of the requests user messages"
+        ),
         "128 MiB",
         mib(peak),
         peak <= 128 * MIB && loaded.errors == 0,

@@ -141,10 +141,7 @@ pub type Block<'a> = &'a mut dyn FnMut(u64) -> Result<Histogram>;
 
 /// Measures lone requests of several sides in small blocks by turns, so that a disk or a neighbour that changes its pace in
 /// the middle changes it for all of them. Ends after `--lone` requests a side, or in time.
-pub fn alternate<const N: usize>(
-    settings: &Settings,
-    mut sides: [Block<'_>; N],
-) -> Result<[Histogram; N]> {
+pub fn alternate<const N: usize>(settings: &Settings, mut sides: [Block<'_>; N]) -> Result<[Histogram; N]> {
     const BLOCK: u64 = 20;
     let mut seen: [Histogram; N] = std::array::from_fn(|_| Histogram::default());
     let limit = settings.time * u32::try_from(N)?;

@@ -62,10 +62,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
             messages.assistant,
             time(messages.after)
         );
-        bare.round(
-            &reference,
-            &settings.closed(reference.addr, CLIENTS, &requests),
-        )?;
+        bare.round(&reference, &settings.closed(reference.addr, CLIENTS, &requests))?;
     }
     let share = ratio(&ours.rates, &bare.rates);
     report.row(

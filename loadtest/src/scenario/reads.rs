@@ -57,19 +57,12 @@ pub fn run(settings: &Settings, report: &mut Report, read: Read) -> Result<()> {
     let (mut ours, mut bare) = (Side::default(), Side::default());
     for _ in 0..settings.rounds {
         ours.round(&server, &settings.closed(server.addr, CLIENTS, &requests))?;
-        bare.round(
-            &reference,
-            &settings.closed(reference.addr, CLIENTS, &requests),
-        )?;
+        bare.round(&reference, &settings.closed(reference.addr, CLIENTS, &requests))?;
     }
     let share = ratio(&ours.rates, &bare.rates);
     report.row(
         &format!("`{name}`, {CLIENTS} keep-alive clients, logging on"),
-        &format!(
-            "{} (aim {}) of a bare handler",
-            percent(least),
-            percent(aim)
-        ),
+        &format!("{} (aim {}) of a bare handler", percent(least), percent(aim)),
         format!(
             "{} ({} of {} requests/s)",
             percent(share),

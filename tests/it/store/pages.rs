@@ -90,7 +90,7 @@ fn lets_through(filter: &MessageFilter, message: &Message) -> bool {
         RoleFilter::Only(role) => role == message.role,
         RoleFilter::Nobody => false,
     };
-    role && filter.needle.is_none() || role && message.text.as_str().contains("NEEDLE")
+    role && (filter.needle.is_none() || message.text.as_str().contains("NEEDLE"))
 }
 
 pub(super) async fn search_folds_case_and_knows_no_wildcards(db: Database) {

@@ -8,7 +8,7 @@ use engagement::model::{
 use super::{Database, LEASE, at};
 
 const MOST_LOST: u32 = 3;
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 impl Database {
     async fn asked(&self, now: i64) -> (ConversationId, Message) {
