@@ -4,6 +4,9 @@
 -- that `user_count + assistant_count = last_seq` tells that nothing was ever deleted.
 -- `folded` is the case-folded text, or NULL where folding changes nothing. The program fills it for
 -- the rows that are here already: folding needs Unicode tables that SQL does not have.
+--
+-- A message no longer refers to its conversation by a foreign key: giving out the next `seq` finds the conversation
+-- or refuses, and a deletion need not remove every message in the same breath.
 
 ALTER TABLE conversations ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE conversations ADD COLUMN user_count INTEGER NOT NULL DEFAULT 0;
@@ -11,7 +14,7 @@ ALTER TABLE conversations ADD COLUMN assistant_count INTEGER NOT NULL DEFAULT 0;
 
 CREATE TABLE ordered_messages (
     id              BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
-    conversation_id BLOB    NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+    conversation_id BLOB    NOT NULL CHECK (length(conversation_id) = 16),
     seq             INTEGER NOT NULL CHECK (seq > 0),
     role            TEXT    NOT NULL CHECK (role IN ('user', 'assistant')),
     created_at      INTEGER NOT NULL,

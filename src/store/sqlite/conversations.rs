@@ -1,6 +1,6 @@
 use rusqlite::{OptionalExtension, Row};
 
-use super::{SqliteStore, writer::Tx};
+use super::{SqliteStore, purge, replies, writer::Tx};
 use crate::{
     model::{Conversation, ConversationId, Description, NewConversation, Timestamp, Title},
     store::Result,
@@ -45,11 +45,16 @@ pub(super) async fn delete(store: &SqliteStore, id: ConversationId) -> Result<bo
     store
         .writer
         .write(move |tx| {
-            // delete_conversation: its messages go with it, and their replies with them.
-            Ok(tx
+            // delete_conversation: whatever is read or written goes through this row, so all is gone with it.
+            let deleted = tx
                 .prepare_cached("DELETE FROM conversations WHERE id = ?")?
                 .execute([id.as_bytes()])?
-                == 1)
+                == 1;
+            if deleted {
+                replies::call_off(tx, id)?;
+                purge::schedule(tx, id)?;
+            }
+            Ok(deleted)
         })
         .await
 }

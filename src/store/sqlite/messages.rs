@@ -117,7 +117,8 @@ pub(super) fn read(
     store.readers.read(|db| {
         // message
         let mut select = db.prepare_cached(
-            "SELECT id, role, text, created_at, updated_at FROM messages WHERE id = ?1 AND conversation_id = ?2",
+            "SELECT id, role, text, created_at, updated_at FROM messages
+             WHERE id = ?1 AND conversation_id = ?2 AND EXISTS (SELECT * FROM conversations WHERE id = ?2)",
         )?;
         let mut rows = select.query((id.as_bytes(), conversation.as_bytes()))?;
         rows.next()?.map(|row| from_row(conversation, row)).transpose()
@@ -133,7 +134,11 @@ pub(super) async fn delete(
     store.writer.write(move |tx| {
         // delete_message: a user message takes its reply with it; the answer to it stays.
         let role: Option<String> = tx
-            .prepare_cached("DELETE FROM messages WHERE id = ?1 AND conversation_id = ?2 RETURNING role")?
+            .prepare_cached(
+                "DELETE FROM messages
+                 WHERE id = ?1 AND conversation_id = ?2 AND EXISTS (SELECT * FROM conversations WHERE id = ?2)
+                 RETURNING role",
+            )?
             .query_row((id.as_bytes(), conversation.as_bytes()), |row| row.get(0))
             .optional()?;
         let Some(role) = role else { return Ok(false) };

@@ -30,15 +30,16 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     migration!(1, "0001_conversations_and_messages", needs 1, None),
     migration!(2, "0002_role_and_title", needs 1, None),
     migration!(3, "0003_order_counts_and_search", needs 3, Some(fold_texts)),
     migration!(4, "0004_replies", needs 4, None),
+    migration!(5, "0005_purges", needs 5, None),
 ];
 
 /// The last migration this program knows.
-pub const LATEST: u32 = 4;
+pub const LATEST: u32 = 5;
 
 const _: () = assert!(
     MIGRATIONS.len() == LATEST as usize,

@@ -11,6 +11,7 @@ mod error;
 mod messages;
 mod migrations;
 mod open;
+mod purge;
 mod readers;
 mod replies;
 mod writer;
@@ -78,7 +79,9 @@ impl SqliteStore {
         migrate(&options.path)?;
         let wakeups = Arc::new(Notify::new());
         let connection = connection::writing(&options.path, options.busy_timeout)?;
-        let writer = Writer::start(connection, Arc::clone(&wakeups)).map_err(OpenError::Thread)?;
+        // Deletions that the last run did not finish.
+        let purging = purge::is_due(&connection)?;
+        let writer = Writer::start(connection, Arc::clone(&wakeups), purging).map_err(OpenError::Thread)?;
         let readers = Readers::open(options)?;
         Ok(Self {
             writer,

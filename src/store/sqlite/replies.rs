@@ -31,6 +31,16 @@ pub(super) fn enqueue(tx: &Tx<'_>, message: &Message) -> Result<()> {
     Ok(())
 }
 
+/// Removes the replies that are still to be worked on, so that nobody claims or finishes them.
+pub(super) fn call_off(tx: &Tx<'_>, conversation: ConversationId) -> Result<()> {
+    // delete_conversation: by the index of each state, which is as small as the work that is left.
+    tx.prepare_cached("DELETE FROM replies WHERE status = 'queued' AND conversation_id = ?")?
+        .execute([conversation.as_bytes()])?;
+    tx.prepare_cached("DELETE FROM replies WHERE status = 'running' AND conversation_id = ?")?
+        .execute([conversation.as_bytes()])?;
+    Ok(())
+}
+
 pub(super) fn read(
     store: &SqliteStore,
     conversation: ConversationId,
@@ -41,7 +51,8 @@ pub(super) fn read(
         let mut select = db.prepare_cached(
             "SELECT status, attempts, error_code, error_message, replies.created_at, started_at, finished_at, answer.id
              FROM replies LEFT JOIN messages AS answer ON answer.reply_to = replies.message_id
-             WHERE message_id = ?1 AND replies.conversation_id = ?2",
+             WHERE message_id = ?1 AND replies.conversation_id = ?2
+                   AND EXISTS (SELECT * FROM conversations WHERE id = ?2)",
         )?;
         let mut rows = select.query((message.as_bytes(), conversation.as_bytes()))?;
         rows.next()?.map(|row| from_row(message, row)).transpose()

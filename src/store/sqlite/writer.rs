@@ -16,6 +16,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::purge;
 use crate::store::{Error, Result};
 
 /// The most requests in one commit: bounds how long the first of them waits.
@@ -28,6 +29,7 @@ const QUEUE: usize = 1_024;
 pub(super) struct Tx<'db> {
     db: &'db Connection,
     wakes: Cell<bool>,
+    purges: Cell<bool>,
 }
 
 impl Tx<'_> {
@@ -40,6 +42,11 @@ impl Tx<'_> {
     /// Makes the workers look into the queue of replies, once this is committed.
     pub(super) fn wake_workers(&self) {
         self.wakes.set(true);
+    }
+
+    /// Makes this thread remove what a deletion left behind, once this is committed.
+    pub(super) fn purge_later(&self) {
+        self.purges.set(true);
     }
 }
 
@@ -61,7 +68,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(db: Connection, wakeups: Arc<Notify>) -> std::io::Result<Self> {
+    pub(super) fn start(db: Connection, wakeups: Arc<Notify>, purging: bool) -> std::io::Result<Self> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (report, broken) = watch::channel(None);
         let desk = Desk {
@@ -69,6 +76,7 @@ impl Writer {
             queue,
             wakeups,
             broken: report,
+            purging,
         };
         let thread = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -216,40 +224,87 @@ impl Request for Close {
     }
 }
 
+/// What the thread does next.
+enum Task {
+    Serve(Box<dyn Request>),
+    Remove,
+    Stop,
+}
+
 /// The thread's side.
 struct Desk {
     db: Connection,
     queue: mpsc::Receiver<Box<dyn Request>>,
     wakeups: Arc<Notify>,
     broken: watch::Sender<Option<String>>,
+    /// Whether deleted conversations have left something to remove.
+    purging: bool,
 }
 
 impl Desk {
     fn run(mut self) {
-        while let Some(first) = self.queue.blocking_recv() {
-            let mut batch = vec![first];
-            match self.commit(&mut batch) {
-                Ok(Wakes(true)) => self.wakeups.notify_one(),
-                Ok(Wakes(false)) => {}
-                Err(error) => self.fail(&mut batch, &error),
-            }
-            let mut next = Next::GoOn;
-            for request in batch {
-                if request.answer() == Next::Stop {
-                    next = Next::Stop;
+        loop {
+            match self.next() {
+                Task::Serve(first) => {
+                    if self.serve(first) == Next::Stop {
+                        return;
+                    }
                 }
+                Task::Remove => {}
+                Task::Stop => return,
             }
-            if next == Next::Stop || self.broken.borrow().is_some() {
+            // Between two groups of requests, so that neither keeps the other waiting for long.
+            if self.purging
+                && let Err(error) = self.purge()
+            {
+                self.fail(&mut [], &error);
+            }
+            if self.broken.borrow().is_some() {
                 return;
             }
         }
     }
 
+    /// Waits for a request, unless there is something to remove meanwhile.
+    fn next(&mut self) -> Task {
+        if !self.purging {
+            return self.queue.blocking_recv().map_or(Task::Stop, Task::Serve);
+        }
+        match self.queue.try_recv() {
+            Ok(request) => Task::Serve(request),
+            Err(mpsc::error::TryRecvError::Empty) => Task::Remove,
+            Err(mpsc::error::TryRecvError::Disconnected) => Task::Stop,
+        }
+    }
+
+    /// Serves a request and all that wait with it.
+    fn serve(&mut self, first: Box<dyn Request>) -> Next {
+        let mut batch = vec![first];
+        if let Err(error) = self.commit(&mut batch) {
+            self.fail(&mut batch, &error);
+        }
+        let mut next = Next::GoOn;
+        for request in batch {
+            if request.answer() == Next::Stop {
+                next = Next::Stop;
+            }
+        }
+        next
+    }
+
+    /// Removes a little. After an error it is left to the next deletion, or the next start.
+    fn purge(&mut self) -> Result<()> {
+        self.purging = false;
+        self.purging = purge::step(&self.db)?;
+        Ok(())
+    }
+
     /// Runs what waits in one transaction.
-    fn commit(&mut self, batch: &mut Vec<Box<dyn Request>>) -> Result<Wakes> {
+    fn commit(&mut self, batch: &mut Vec<Box<dyn Request>>) -> Result<()> {
         let tx = Tx {
             db: &self.db,
             wakes: Cell::new(false),
+            purges: Cell::new(false),
         };
         tx.begin()?;
         let mut at = 0;
@@ -269,7 +324,11 @@ impl Desk {
         }
         // commit: returns after the log is flushed to the disk.
         tx.prepare_cached("COMMIT")?.execute(())?;
-        Ok(Wakes(tx.wakes.get()))
+        if tx.wakes.get() {
+            self.wakeups.notify_one();
+        }
+        self.purging |= tx.purges.get();
+        Ok(())
     }
 
     /// The transaction failed as a whole: nothing of it stays, and everybody in it learns why.
@@ -298,9 +357,6 @@ impl Desk {
         }
     }
 }
-
-/// Whether a commit made a reply due.
-struct Wakes(bool);
 
 /// Runs the first request, which has no neighbours yet: when it fails, the transaction starts over.
 fn run_first(tx: &Tx<'_>, request: &mut dyn Request) -> Result<()> {

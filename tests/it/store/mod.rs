@@ -24,7 +24,7 @@ use engagement::{
 pub(crate) struct Database {
     pub(crate) store: Arc<dyn Store>,
     ids: IdSource,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// Stamps tests for every database: `conformance! { module: test, …; … }`.
@@ -72,8 +72,13 @@ impl Database {
         Self {
             store: Arc::new(store),
             ids: IdSource::counting(),
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// The file, for looking at it from beside.
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("test.db")
     }
 
     pub(crate) async fn conversation(&self) -> Conversation {

@@ -8,7 +8,7 @@ use std::{
 use engagement::{
     model::{
         ConversationId, MessageFilter, MessageId, MessagePage, MessageQuery, Needle, PageNumber, PageSize,
-        RoleFilter,
+        Role, RoleFilter,
     },
     store::{
         ConversationStore, PageAnswer, ReplyStore,
@@ -17,11 +17,12 @@ use engagement::{
 };
 use rusqlite::Connection;
 
-use super::texts;
+use super::{Database, texts};
+use crate::support::{SOON, eventually};
 
 const APPLICATION_ID: i32 = 0x456e_676d;
 
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     (
         "0001_conversations_and_messages",
         include_str!("../../../migrations/sqlite/0001_conversations_and_messages.sql"),
@@ -37,6 +38,10 @@ const MIGRATIONS: [(&str, &str); 4] = [
     (
         "0004_replies",
         include_str!("../../../migrations/sqlite/0004_replies.sql"),
+    ),
+    (
+        "0005_purges",
+        include_str!("../../../migrations/sqlite/0005_purges.sql"),
     ),
 ];
 
@@ -209,7 +214,7 @@ fn a_migration_that_fails_changes_nothing_and_can_be_tried_again() {
 
 #[test]
 fn a_second_server_is_refused_until_the_first_is_gone() {
-    let (_directory, path) = database_of(4);
+    let (_directory, path) = database_of(MIGRATIONS.len());
     let first = open(&path).unwrap();
 
     assert!(matches!(open(&path).err(), Some(OpenError::InUse(_))));
@@ -221,7 +226,7 @@ fn a_second_server_is_refused_until_the_first_is_gone() {
 
 #[test]
 fn a_link_to_the_file_is_the_same_file() {
-    let (directory, path) = database_of(4);
+    let (directory, path) = database_of(MIGRATIONS.len());
     let link = directory.path().join("link.db");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let _first = open(&path).unwrap();
@@ -231,16 +236,16 @@ fn a_link_to_the_file_is_the_same_file() {
 
 #[test]
 fn a_schema_that_needs_a_newer_program_is_refused() {
-    let (_directory, path) = database_of(4);
+    let (_directory, path) = database_of(MIGRATIONS.len());
     let db = Connection::open(&path).unwrap();
     let insert = "INSERT INTO schema_migrations (version, name, applied_at, needs) VALUES (?, 'later', 0, ?)";
 
-    db.execute(insert, (5, 4)).unwrap();
+    db.execute(insert, (98, 4)).unwrap();
     open(&path).expect("a newer schema that this program can work with");
-    db.execute(insert, (6, 6)).unwrap();
+    db.execute(insert, (99, 99)).unwrap();
 
     let error = open(&path).err().unwrap();
-    assert!(matches!(error, OpenError::TooNew { needs: 6 }));
+    assert!(matches!(error, OpenError::TooNew { needs: 99 }));
     assert!(error.hint().contains("newer version"));
 }
 
@@ -301,7 +306,7 @@ fn a_new_database_can_be_read_by_its_owner_only() {
 
 #[test]
 fn damage_is_found() {
-    let (_directory, path) = database_of(4);
+    let (_directory, path) = database_of(MIGRATIONS.len());
     drop(open(&path).unwrap());
     let mut bytes = fs::read(&path).unwrap();
     // The second page, from its header on.
@@ -309,4 +314,45 @@ fn damage_is_found() {
     fs::write(&path, bytes).unwrap();
 
     assert!(!matches!(sqlite::check_integrity(&path), Ok(problems) if problems.is_empty()));
+}
+
+/// How many rows of these tables are left.
+fn rows(path: &Path) -> i64 {
+    let db = Connection::open(path).unwrap();
+    let count = "SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM replies) + (SELECT count(*) FROM purges)";
+    db.query_row(count, (), |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_deleted_conversation_leaves_is_removed_by_and_by() {
+    let db = Database::sqlite();
+    let conversation = db.conversation().await.id;
+    for _ in 0..1_000 {
+        db.append(conversation, Role::User, "gone", 2_000).await;
+    }
+
+    assert!(db.store.delete_conversation(conversation).await.unwrap());
+
+    eventually("nothing is left", SOON, async || {
+        (rows(&db.path()) == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_removing() {
+    let (_directory, path) = database_of(MIGRATIONS.len());
+    let db = Connection::open(&path).unwrap();
+    db.execute(
+        "INSERT INTO purges (conversation_id) SELECT id FROM conversations",
+        (),
+    )
+    .unwrap();
+    db.execute("DELETE FROM conversations", ()).unwrap();
+    assert_eq!(rows(&path), 4);
+
+    let store = open(&path).unwrap();
+
+    eventually("nothing is left", SOON, async || (rows(&path) == 0).then_some(())).await;
+    drop(store);
 }
