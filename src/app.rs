@@ -3,13 +3,7 @@
 //! Start: address, HTTP (answering 503), database, replies, then requests are let in. Stop: nothing new
 //! is taken, what is under way gets its time, then the database is closed.
 
-use std::{
-    fmt, io,
-    io::Write as _,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, io, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -64,7 +58,9 @@ impl Failure {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Listen(..) => "stop what uses it, or give another address: --listen 127.0.0.1:0 picks a free port",
+            Self::Listen(..) => {
+                "stop what uses it, or give another address: --listen 127.0.0.1:0 picks a free port"
+            }
             Self::Open(cause) => cause.hint(),
             Self::Broken(_) => "check the disk, then start again: whatever was acknowledged is still there",
             Self::Other(_) => "see the log",
@@ -134,7 +130,9 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>, Failure> {
     options.readers = worker_threads();
     options.scan_deadline = config.http.handler_timeout;
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;
-    let store = opened.map_err(|cause| Failure::Other(io::Error::other(cause)))?.map_err(Failure::Open)?;
+    let store = opened
+        .map_err(|cause| Failure::Other(io::Error::other(cause)))?
+        .map_err(Failure::Open)?;
     Ok(Arc::new(store))
 }
 
@@ -143,7 +141,11 @@ async fn reclaim(store: &dyn Store, clock: &Clock, config: &Config) -> Result<()
     let reclaimed = ReplyStore::reclaim_replies(store, clock.now(), config.replies.most_lost).await;
     let swept = reclaimed.map_err(|cause: store::Error| Failure::Broken(cause.to_string()))?;
     if swept.requeued + swept.failed > 0 {
-        tracing::info!(requeued = swept.requeued, failed = swept.failed, "took up the replies of the last run");
+        tracing::info!(
+            requeued = swept.requeued,
+            failed = swept.failed,
+            "took up the replies of the last run"
+        );
     }
     Ok(())
 }
@@ -186,8 +188,15 @@ pub fn worker_threads() -> usize {
 fn raise_file_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = if setrlimit(Resource::Nofile, wanted).is_ok() { limit.maximum } else { limit.current };
+    let wanted = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = if setrlimit(Resource::Nofile, wanted).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
     let room = current.map_or(u64::MAX, |files| files.saturating_sub(RESERVED_FILES).max(1));
     usize::try_from(room).unwrap_or(usize::MAX)
 }
@@ -200,7 +209,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {

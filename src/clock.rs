@@ -21,6 +21,7 @@ enum Source {
     Manual(Arc<AtomicI64>),
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {

@@ -19,6 +19,7 @@ enum Source {
     Counting(Arc<AtomicU64>),
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the id source")]
 impl IdSource {
     /// Unpredictable identifiers, from the operating system's generator.
     pub fn random() -> Self {
@@ -70,7 +71,10 @@ pub struct RequestIds {
 impl RequestIds {
     /// A new series of names.
     pub fn new() -> Self {
-        Self { process: random_u32(), count: AtomicU64::new(0) }
+        Self {
+            process: random_u32(),
+            count: AtomicU64::new(0),
+        }
     }
 
     /// The next name.
@@ -86,6 +90,7 @@ impl Default for RequestIds {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the id source")]
 fn random_u32() -> u32 {
     // The first 32 bits of a version 4 UUID are all random.
     Uuid::new_v4().as_fields().0
@@ -107,6 +112,10 @@ mod tests {
     #[test]
     fn jitter_stays_below_one() {
         let ids = IdSource::random();
-        assert!((0..1_000).map(|_| ids.jitter()).all(|jitter| (0.0..1.0).contains(&jitter)));
+        assert!(
+            (0..1_000)
+                .map(|_| ids.jitter())
+                .all(|jitter| (0.0..1.0).contains(&jitter))
+        );
     }
 }

@@ -28,18 +28,26 @@ pub(super) fn run(command: &Check, config: &Config) -> Result<(), CommandError> 
     }
     print("configuration: ok")?;
     let Database::Sqlite(path) = &config.database;
-    let pending = sqlite::status(path)?.iter().filter(|state| state.applied.is_none()).count();
+    let pending = sqlite::status(path)?
+        .iter()
+        .filter(|state| state.applied.is_none())
+        .count();
     let problems = sqlite::check_integrity(path)?;
     if let Some(first) = problems.first() {
         return Err(CommandError {
-            message: format!("the database is damaged, {} problems; the first: {first}", problems.len()),
+            message: format!(
+                "the database is damaged, {} problems; the first: {first}",
+                problems.len()
+            ),
             hint: "restore a backup".to_owned(),
             code: UNAVAILABLE,
         });
     }
     match pending {
         0 => print("database: ok"),
-        _ => print(format_args!("database: ok, {pending} migrations pending (applied when the server starts)")),
+        _ => print(format_args!(
+            "database: ok, {pending} migrations pending (applied when the server starts)"
+        )),
     }
 }
 
@@ -51,13 +59,21 @@ fn live(listen: SocketAddr) -> Result<(), CommandError> {
     };
     let answer = ask(listen).map_err(|cause| failed(format!("does not answer: {cause}")))?;
     let status = answer.split(' ').nth(1).unwrap_or_default();
-    if status == "200" { print("service: ready") } else { Err(failed(format!("is not ready: it answers {status}"))) }
+    if status == "200" {
+        print("service: ready")
+    } else {
+        Err(failed(format!("is not ready: it answers {status}")))
+    }
 }
 
 fn ask(listen: SocketAddr) -> std::io::Result<String> {
     let mut address = listen;
     if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        address.set_ip(if address.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
     }
     let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;

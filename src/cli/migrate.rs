@@ -14,13 +14,15 @@ pub(super) enum Migrate {
     Apply,
 }
 
-pub(super) fn run(command: &Migrate, settings: &Settings) -> Result<(), CommandError> {
+pub(super) fn run(command: Migrate, settings: &Settings) -> Result<(), CommandError> {
     let Database::Sqlite(path) = match &settings.database_url {
         Some(url) => parse_database(url)?,
         None => Database::default(),
     };
     match command {
-        Migrate::Status => sqlite::status(&path)?.iter().try_for_each(|state| print(line(state))),
+        Migrate::Status => sqlite::status(&path)?
+            .iter()
+            .try_for_each(|state| print(line(state))),
         Migrate::Apply => {
             let applied = sqlite::migrate(&path)?;
             applied.iter().try_for_each(|state| print(line(state)))?;

@@ -59,13 +59,21 @@ struct CommandError {
 
 impl From<ConfigError> for CommandError {
     fn from(error: ConfigError) -> Self {
-        Self { message: error.to_string(), hint: error.hint, code: REFUSED }
+        Self {
+            message: error.to_string(),
+            hint: error.hint,
+            code: REFUSED,
+        }
     }
 }
 
 impl From<OpenError> for CommandError {
     fn from(error: OpenError) -> Self {
-        Self { message: error.to_string(), hint: error.hint().to_owned(), code: UNAVAILABLE }
+        Self {
+            message: error.to_string(),
+            hint: error.hint().to_owned(),
+            code: UNAVAILABLE,
+        }
     }
 }
 
@@ -76,7 +84,11 @@ impl From<Failure> for CommandError {
             Failure::Broken(_) => IO_FAILED,
             Failure::Listen(..) | Failure::Other(_) => 1,
         };
-        Self { message: failure.to_string(), hint: failure.hint().to_owned(), code }
+        Self {
+            message: failure.to_string(),
+            hint: failure.hint().to_owned(),
+            code,
+        }
     }
 }
 
@@ -99,7 +111,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command, given: &Given) -> Result<(), CommandError> {
     match command {
         Command::Serve => serve::run(Config::new(&given.settings)?),
-        Command::Migrate(migrate) => migrate::run(&migrate, &given.settings),
+        Command::Migrate(migrate) => migrate::run(migrate, &given.settings),
         Command::Check(check) => check::run(&check, &Config::new(&given.settings)?),
         Command::Config(show::Show::Show) => show::run(given),
     }
@@ -126,7 +138,10 @@ mod tests {
 
     #[test]
     fn settings_may_stand_before_and_after_the_command() {
-        for arguments in [["engagement", "--workers=3", "serve"], ["engagement", "serve", "--workers=3"]] {
+        for arguments in [
+            ["engagement", "--workers=3", "serve"],
+            ["engagement", "serve", "--workers=3"],
+        ] {
             let cli = Cli::try_parse_from(arguments).unwrap();
             assert_eq!(cli.settings.workers, Some(3), "{arguments:?}");
         }

@@ -40,24 +40,49 @@ pub(super) fn section(settings: &Settings, http: &HttpSettings) -> Result<Access
     if is_seed_key && !allowed {
         return Err(ConfigError::new(
             "api_key",
-            format!("the default key is publicly known, and {} can be reached from other machines", http.listen),
-            format!("{MAKE_A_KEY}, or listen on 127.0.0.1, or accept the risk with ENGAGEMENT_ALLOW_DEFAULT_KEY=1"),
+            format!(
+                "the default key is publicly known, and {} can be reached from other machines",
+                http.listen
+            ),
+            format!(
+                "{MAKE_A_KEY}, or listen on 127.0.0.1, or accept the risk with ENGAGEMENT_ALLOW_DEFAULT_KEY=1"
+            ),
         ));
     }
-    Ok(Access { key, is_seed_key, production })
+    Ok(Access {
+        key,
+        is_seed_key,
+        production,
+    })
 }
 
-fn refuse_in_production(key: &SecretString, is_seed_key: bool, http: &HttpSettings) -> Result<(), ConfigError> {
+fn refuse_in_production(
+    key: &SecretString,
+    is_seed_key: bool,
+    http: &HttpSettings,
+) -> Result<(), ConfigError> {
     if is_seed_key {
-        return Err(ConfigError::new("api_key", "production refuses the default key, which is publicly known", MAKE_A_KEY));
+        return Err(ConfigError::new(
+            "api_key",
+            "production refuses the default key, which is publicly known",
+            MAKE_A_KEY,
+        ));
     }
     if key.expose_secret().chars().count() < SHORTEST_IN_PRODUCTION {
         let problem = format!("production refuses a key shorter than {SHORTEST_IN_PRODUCTION} characters");
         return Err(ConfigError::new("api_key", problem, MAKE_A_KEY));
     }
-    if http.public_url.as_deref().is_some_and(|url| !url.starts_with("https://")) {
+    if http
+        .public_url
+        .as_deref()
+        .is_some_and(|url| !url.starts_with("https://"))
+    {
         let problem = "production refuses a public URL that is not https";
-        return Err(ConfigError::new("public_url", problem, "give the https URL that clients use"));
+        return Err(ConfigError::new(
+            "public_url",
+            problem,
+            "give the https URL that clients use",
+        ));
     }
     Ok(())
 }
@@ -66,14 +91,22 @@ fn refuse_in_production(key: &SecretString, is_seed_key: bool, http: &HttpSettin
 fn given_key(settings: &Settings) -> Result<Option<SecretString>, ConfigError> {
     let key = match (&settings.api_key, &settings.api_key_file) {
         (Some(_), Some(_)) => {
-            return Err(ConfigError::new("api_key", "is given twice, as key and as file", "remove one of the two"));
+            return Err(ConfigError::new(
+                "api_key",
+                "is given twice, as key and as file",
+                "remove one of the two",
+            ));
         }
         (Some(key), None) => key.clone(),
         (None, Some(path)) => match fs::read_to_string(path) {
             Ok(text) => SecretString::from(text.trim()),
             Err(cause) => {
                 let problem = format!("cannot read {}: {cause}", path.display());
-                return Err(ConfigError::new("api_key_file", problem, "give a file that this user can read"));
+                return Err(ConfigError::new(
+                    "api_key_file",
+                    problem,
+                    "give a file that this user can read",
+                ));
             }
         },
         (None, None) => return Ok(None),
@@ -97,7 +130,13 @@ mod tests {
     const GOOD: &str = "0123456789abcdef01234567";
 
     /// What a start-up comes to: who is refused over which setting, or whether the default key rules.
-    fn outcome(listen: &str, key: Option<&str>, allow: bool, production: bool, url: Option<&str>) -> Result<bool, String> {
+    fn outcome(
+        listen: &str,
+        key: Option<&str>,
+        allow: bool,
+        production: bool,
+        url: Option<&str>,
+    ) -> Result<bool, String> {
         let settings = Settings {
             listen: Some(listen.parse().unwrap()),
             api_key: key.map(SecretString::from),
@@ -106,7 +145,9 @@ mod tests {
             public_url: url.map(str::to_owned),
             ..Settings::default()
         };
-        Config::new(&settings).map(|config| config.access.is_seed_key).map_err(|error| error.setting)
+        Config::new(&settings)
+            .map(|config| config.access.is_seed_key)
+            .map_err(|error| error.setting)
     }
 
     #[test]
@@ -129,9 +170,30 @@ mod tests {
             (near, Some(SEED_KEY), true, true, None, refused("api_key")),
             (near, Some("short"), false, true, None, refused("api_key")),
             (far, Some(GOOD), false, true, None, Ok(false)),
-            (far, Some(GOOD), false, true, Some("http://chat.example.com"), refused("public_url")),
-            (far, Some(GOOD), false, true, Some("https://chat.example.com"), Ok(false)),
-            (far, Some(GOOD), false, false, Some("http://chat.example.com"), Ok(false)),
+            (
+                far,
+                Some(GOOD),
+                false,
+                true,
+                Some("http://chat.example.com"),
+                refused("public_url"),
+            ),
+            (
+                far,
+                Some(GOOD),
+                false,
+                true,
+                Some("https://chat.example.com"),
+                Ok(false),
+            ),
+            (
+                far,
+                Some(GOOD),
+                false,
+                false,
+                Some("http://chat.example.com"),
+                Ok(false),
+            ),
         ] {
             let case = format!("{listen} {key:?} allow={allow} production={production} {url:?}");
             assert_eq!(outcome(listen, key, allow, production, url), expected, "{case}");
@@ -140,7 +202,10 @@ mod tests {
 
     #[test]
     fn refusals_never_show_the_key() {
-        let settings = Settings { api_key: Some("canary with spaces".into()), ..Settings::default() };
+        let settings = Settings {
+            api_key: Some("canary with spaces".into()),
+            ..Settings::default()
+        };
         let error = Config::new(&settings).unwrap_err();
         assert!(!format!("{error} {error:?} {settings:?}").contains("canary"));
     }

@@ -19,7 +19,13 @@ impl Default for Database {
 
 /// Reads a database URL.
 pub fn parse(url: &str) -> Result<Database, ConfigError> {
-    let wrong = |problem: &str| Err(ConfigError::new("database_url", problem, "for instance: --database-url sqlite:engagement.db"));
+    let wrong = |problem: &str| {
+        Err(ConfigError::new(
+            "database_url",
+            problem,
+            "for instance: --database-url sqlite:engagement.db",
+        ))
+    };
     match url.split_once(':') {
         Some(("sqlite", "" | "//")) => wrong("names no file"),
         Some(("sqlite", path)) if path.contains(":memory:") => wrong("keeps nothing; data needs a file"),
@@ -35,7 +41,11 @@ mod tests {
 
     #[test]
     fn a_sqlite_url_is_a_path() {
-        for (url, path) in [("sqlite:engagement.db", "engagement.db"), ("sqlite:///data/e.db", "/data/e.db"), ("sqlite:/e.db", "/e.db")] {
+        for (url, path) in [
+            ("sqlite:engagement.db", "engagement.db"),
+            ("sqlite:///data/e.db", "/data/e.db"),
+            ("sqlite:/e.db", "/e.db"),
+        ] {
             assert_eq!(parse(url), Ok(Database::Sqlite(path.into())), "{url}");
         }
     }

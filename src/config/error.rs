@@ -14,7 +14,11 @@ pub struct ConfigError {
 impl ConfigError {
     /// An error about one setting.
     pub fn new(setting: impl Into<String>, problem: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { setting: setting.into(), problem: problem.into(), hint: hint.into() }
+        Self {
+            setting: setting.into(),
+            problem: problem.into(),
+            hint: hint.into(),
+        }
     }
 }
 

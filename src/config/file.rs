@@ -15,17 +15,25 @@ pub(super) fn read(path: Option<&Path>) -> Result<Settings, ConfigError> {
     match fs::read_to_string(path) {
         Ok(text) => parse(&path.display().to_string(), &text),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound && !must_exist => Ok(Settings::default()),
-        Err(cause) => {
-            Err(ConfigError::new(path.display().to_string(), cause.to_string(), "give a file that can be read: --config PATH"))
-        }
+        Err(cause) => Err(ConfigError::new(
+            path.display().to_string(),
+            cause.to_string(),
+            "give a file that can be read: --config PATH",
+        )),
     }
 }
 
 fn parse(path: &str, text: &str) -> Result<Settings, ConfigError> {
     // The parser's own message shows the line, which may hold a secret: only where and what is passed on.
     let wrong = |error: &toml::de::Error| {
-        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or(text).lines().count().max(1));
-        ConfigError::new(format!("{path}, line {line}"), error.message(), "see `engagement --help` for every setting")
+        let line = error.span().map_or(1, |span| {
+            text.get(..span.start).unwrap_or(text).lines().count().max(1)
+        });
+        ConfigError::new(
+            format!("{path}, line {line}"),
+            error.message(),
+            "see `engagement --help` for every setting",
+        )
     };
     let table: toml::Table = toml::from_str(text).map_err(|error| wrong(&error))?;
     if let Some(key) = table.keys().find(|key| !Settings::NAMES.contains(&key.as_str())) {
@@ -33,14 +41,21 @@ fn parse(path: &str, text: &str) -> Result<Settings, ConfigError> {
             Some(name) => format!("did you mean `{name}`?"),
             None => "see `engagement --help` for every setting".to_owned(),
         };
-        return Err(ConfigError::new(path, format!("there is no setting `{key}`"), hint));
+        return Err(ConfigError::new(
+            path,
+            format!("there is no setting `{key}`"),
+            hint,
+        ));
     }
     toml::from_str(text).map_err(|error| wrong(&error))
 }
 
 fn nearest(key: &str) -> Option<&'static str> {
     let similar = |name: &&str| strsim::jaro_winkler(name, key);
-    let name = Settings::NAMES.iter().copied().max_by(|a, b| similar(a).total_cmp(&similar(b)))?;
+    let name = Settings::NAMES
+        .iter()
+        .copied()
+        .max_by(|a, b| similar(a).total_cmp(&similar(b)))?;
     (similar(&name) > 0.8).then_some(name)
 }
 
@@ -50,7 +65,11 @@ mod tests {
 
     #[test]
     fn the_file_names_settings_as_flags_do() {
-        let settings = parse("f", "listen = '127.0.0.1:1'\nworkers = 3\nproduction = true\ncors_origins = ['https://a']").unwrap();
+        let settings = parse(
+            "f",
+            "listen = '127.0.0.1:1'\nworkers = 3\nproduction = true\ncors_origins = ['https://a']",
+        )
+        .unwrap();
         assert_eq!(settings.shown("listen").as_deref(), Some("127.0.0.1:1"));
         assert_eq!(settings.workers, Some(3));
         assert_eq!(settings.production, Some(true));

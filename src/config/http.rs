@@ -45,15 +45,25 @@ pub struct HttpSettings {
 
 pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> {
     let seconds = |name: &'static str, given: Option<u64>, default: u64| match given.unwrap_or(default) {
-        0 => Err(ConfigError::new(name, "must be at least 1", format!("leave it out for {default}"))),
+        0 => Err(ConfigError::new(
+            name,
+            "must be at least 1",
+            format!("leave it out for {default}"),
+        )),
         seconds => Ok(Duration::from_secs(seconds)),
     };
     Ok(HttpSettings {
-        listen: settings.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))),
+        listen: settings
+            .listen
+            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))),
         public_url: settings.public_url.as_deref().map(public_url).transpose()?,
         reads: settings.reads.unwrap_or_default(),
-        allowed_hosts: list(settings.allowed_hosts.as_ref()).map(|host| host.to_ascii_lowercase()).collect(),
-        cors_origins: list(settings.cors_origins.as_ref()).map(|origin| cors_origin(origin)).collect::<Result<_, _>>()?,
+        allowed_hosts: list(settings.allowed_hosts.as_ref())
+            .map(|host| host.to_ascii_lowercase())
+            .collect(),
+        cors_origins: list(settings.cors_origins.as_ref())
+            .map(|origin| cors_origin(origin))
+            .collect::<Result<_, _>>()?,
         max_connections: at_least_one("max_connections", settings.max_connections.unwrap_or(8_192))?,
         max_in_flight: at_least_one("max_in_flight", settings.max_in_flight.unwrap_or(1_024))?,
         header_timeout: seconds("header_timeout_s", settings.header_timeout_s, 10)?,
@@ -69,22 +79,40 @@ fn list(given: Option<&List>) -> impl Iterator<Item = &String> {
 
 /// An absolute http(s) URL without query, its final slash removed.
 fn public_url(url: &str) -> Result<String, ConfigError> {
-    let after_scheme = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
+    let after_scheme = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+        .unwrap_or_default();
     let printable = url.bytes().all(|byte| byte.is_ascii_graphic());
-    if after_scheme.is_empty() || after_scheme.starts_with('/') || after_scheme.contains(['?', '#']) || !printable {
+    if after_scheme.is_empty()
+        || after_scheme.starts_with('/')
+        || after_scheme.contains(['?', '#'])
+        || !printable
+    {
         let hint = "for instance: --public-url https://chat.example.com";
-        return Err(ConfigError::new("public_url", "must be an absolute http or https URL", hint));
+        return Err(ConfigError::new(
+            "public_url",
+            "must be an absolute http or https URL",
+            hint,
+        ));
     }
     Ok(url.trim_end_matches('/').to_owned())
 }
 
 /// An origin as browsers send it: scheme, host and port, nothing else.
 fn cors_origin(origin: &str) -> Result<String, ConfigError> {
-    let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).unwrap_or_default();
+    let host = origin
+        .strip_prefix("https://")
+        .or_else(|| origin.strip_prefix("http://"))
+        .unwrap_or_default();
     let printable = origin.bytes().all(|byte| byte.is_ascii_graphic());
     if host.is_empty() || host.contains(['/', '*', '?', '#']) || !printable {
         let hint = "for instance: --cors-origins https://app.example.com";
-        return Err(ConfigError::new("cors_origins", format!("`{origin}` is no origin"), hint));
+        return Err(ConfigError::new(
+            "cors_origins",
+            format!("`{origin}` is no origin"),
+            hint,
+        ));
     }
     Ok(origin.to_owned())
 }

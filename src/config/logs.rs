@@ -69,7 +69,11 @@ pub(super) fn section(settings: &Settings) -> Result<LogSettings, ConfigError> {
     };
     let max_mib = settings.log_file_max_mib.unwrap_or(64);
     if max_mib == 0 {
-        return Err(ConfigError::new("log_file_max_mib", "must be at least 1", "leave it out for 64"));
+        return Err(ConfigError::new(
+            "log_file_max_mib",
+            "must be at least 1",
+            "leave it out for 64",
+        ));
     }
     Ok(LogSettings {
         file,

@@ -45,11 +45,22 @@ impl Config {
     /// Makes sense of the settings, or says which one makes none.
     pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
         let http = http::section(settings)?;
-        let database = settings.database_url.as_deref().map(database::parse).transpose()?.unwrap_or_default();
+        let database = settings
+            .database_url
+            .as_deref()
+            .map(database::parse)
+            .transpose()?
+            .unwrap_or_default();
         let access = access::section(settings, &http)?;
         let replies = replies::section(settings)?;
         let logs = logs::section(settings)?;
-        Ok(Self { database, access, http, replies, logs })
+        Ok(Self {
+            database,
+            access,
+            http,
+            replies,
+            logs,
+        })
     }
 }
 
@@ -76,7 +87,11 @@ pub enum Source {
 
 impl Given {
     /// Joins what the command line and environment say (`matches`) with the file, if there is one.
-    pub fn gather(from_command: Settings, matches: &ArgMatches, file: Option<&Path>) -> Result<Self, ConfigError> {
+    pub fn gather(
+        from_command: Settings,
+        matches: &ArgMatches,
+        file: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
         let from_file = file::read(file)?;
         let sources = Settings::NAMES
             .iter()
@@ -90,15 +105,28 @@ impl Given {
                 (*name, source)
             })
             .collect();
-        Ok(Self { settings: from_command.or(from_file), sources })
+        Ok(Self {
+            settings: from_command.or(from_file),
+            sources,
+        })
     }
 
     /// Every setting with its value, secrets masked, and its source.
     pub fn list(&self) -> impl Iterator<Item = (&'static str, Option<String>, Source)> {
-        self.sources.iter().map(|(name, source)| (*name, self.settings.shown(name), *source))
+        self.sources
+            .iter()
+            .map(|(name, source)| (*name, self.settings.shown(name), *source))
     }
 }
 
 fn at_least_one(name: &'static str, number: usize) -> Result<usize, ConfigError> {
-    if number == 0 { Err(ConfigError::new(name, "must be at least 1", "leave it out for the default")) } else { Ok(number) }
+    if number == 0 {
+        Err(ConfigError::new(
+            name,
+            "must be at least 1",
+            "leave it out for the default",
+        ))
+    } else {
+        Ok(number)
+    }
 }

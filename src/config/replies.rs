@@ -36,7 +36,7 @@ impl Default for ReplySettings {
             most_lost: 10,
             most_retries: 5,
             first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(300),
+            longest_pause: Duration::from_mins(5),
         }
     }
 }

@@ -108,7 +108,7 @@ settings! {
         value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "1";
     /// Whether reads need a key too: public or key [default: public]
     reads: Reads, "ENGAGEMENT_READS", "WHO";
-    /// Base of the links in pages, for instance https://chat.example.com [default: from the Host header]
+    /// Base of the links in pages, for instance `https://chat.example.com` [default: from the Host header]
     public_url: String, "ENGAGEMENT_PUBLIC_URL", "URL";
     /// Host names to answer to, separated by commas [default: any]
     allowed_hosts: List, "ENGAGEMENT_ALLOWED_HOSTS", "HOSTS";

@@ -27,7 +27,13 @@ impl From<Spelled> for List {
 
 impl From<&str> for List {
     fn from(text: &str) -> Self {
-        Self(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+        Self(
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
     }
 }
 
@@ -54,7 +60,10 @@ mod tests {
 
     #[test]
     fn lists_are_separated_by_commas() {
-        assert_eq!(List::from(" a, b,,c "), List(vec!["a".into(), "b".into(), "c".into()]));
+        assert_eq!(
+            List::from(" a, b,,c "),
+            List(vec!["a".into(), "b".into(), "c".into()])
+        );
         assert_eq!(List::from(""), List::default());
     }
 

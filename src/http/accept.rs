@@ -55,9 +55,16 @@ impl Listener {
 }
 
 /// Serves until shutdown begins and what was under way is finished, or its time is over.
-pub async fn serve(listener: Listener, router: Router, settings: &HttpSettings, shutdown: &Shutdown) -> io::Result<()> {
+pub async fn serve(
+    listener: Listener,
+    router: Router,
+    settings: &HttpSettings,
+    shutdown: &Shutdown,
+) -> io::Result<()> {
     let handle = Handle::new();
-    let gate = Gate { places: Arc::new(Semaphore::new(settings.max_connections)) };
+    let gate = Gate {
+        places: Arc::new(Semaphore::new(settings.max_connections)),
+    };
     let mut server = axum_server::from_tcp(listener.socket)?
         .acceptor(gate)
         .handle(handle.clone())
@@ -76,7 +83,7 @@ pub async fn serve(listener: Listener, router: Router, settings: &HttpSettings, 
         std::future::pending().await
     };
     tokio::select! {
-        served = server.serve(router.into_make_service()) => served,
+        ended = server.serve(router.into_make_service()) => ended,
         never = farewell => never,
     }
 }
@@ -97,7 +104,11 @@ impl<S> Accept<TcpStream, S> for Gate {
             return ready(Err(io::Error::other("there are too many connections")));
         };
         // Answers are small and whole; waiting for more to send only delays them.
-        let guarded = stream.set_nodelay(true).map(|()| Guarded { stream, stalled: None, _place: place });
+        let guarded = stream.set_nodelay(true).map(|()| Guarded {
+            stream,
+            stalled: None,
+            _place: place,
+        });
         ready(guarded.map(|stream| (stream, service)))
     }
 }
@@ -133,7 +144,11 @@ impl AsyncRead for Guarded {
 }
 
 impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.judge(context, progress)
     }

@@ -51,7 +51,9 @@ impl Http {
     }
 
     fn service(&self) -> Result<&Service, Problem> {
-        self.service.get().ok_or_else(|| Problem::unavailable("The service is starting."))
+        self.service
+            .get()
+            .ok_or_else(|| Problem::unavailable("The service is starting."))
     }
 }
 
@@ -70,8 +72,20 @@ pub fn router(http: &Arc<Http>) -> Router {
 pub fn layered(routes: Router, http: &Arc<Http>) -> Router {
     routes
         .fallback(async || Problem::not_found())
-        .layer(middleware::from_fn_with_state(Arc::clone(http), layer::cors::cors))
-        .layer(middleware::from_fn_with_state(Arc::clone(http), layer::host::host))
-        .layer(middleware::from_fn_with_state(Arc::clone(http), layer::linger::linger))
-        .layer(middleware::from_fn_with_state(Arc::clone(http), layer::observe::observe))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(http),
+            layer::cors::cors,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(http),
+            layer::host::host,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(http),
+            layer::linger::linger,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(http),
+            layer::observe::observe,
+        ))
 }

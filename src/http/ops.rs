@@ -39,17 +39,31 @@ async fn ready(State(http): State<Arc<Http>>) -> Response {
             Err(_) => "unavailable",
         },
     };
-    let process = if http.shutdown.has_begun() { "stopping" } else { "ok" };
+    let process = if http.shutdown.has_begun() {
+        "stopping"
+    } else {
+        "ok"
+    };
     answer(BTreeMap::from([("database", database), ("process", process)]))
 }
 
 fn answer(checks: BTreeMap<&'static str, &'static str>) -> Response {
     let ok = checks.values().all(|check| *check == "ok");
-    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let health = Health { status: if ok { "ok" } else { "unavailable" }, checks };
+    let status = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let health = Health {
+        status: if ok { "ok" } else { "unavailable" },
+        checks,
+    };
     match api::json(status, &health) {
         Ok(mut response) if !ok => {
-            response.headers_mut().insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+            response.headers_mut().insert(
+                axum::http::header::RETRY_AFTER,
+                axum::http::HeaderValue::from_static("1"),
+            );
             response
         }
         Ok(response) => response,

@@ -31,7 +31,12 @@ pub(super) struct Problem {
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let details = Details::from([(Cow::Borrowed(DETAIL), vec![detail.into()])]);
-        Self { status, details, headers: Vec::new(), cause: None }
+        Self {
+            status,
+            details,
+            headers: Vec::new(),
+            cause: None,
+        }
     }
 
     fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
@@ -41,7 +46,12 @@ impl Problem {
 
     /// 400: these fields are wrong.
     pub(super) fn invalid(details: Details) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, details, headers: Vec::new(), cause: None }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            details,
+            headers: Vec::new(),
+            cause: None,
+        }
     }
 
     /// 400: one field is wrong.
@@ -68,7 +78,12 @@ impl Problem {
     /// 404: the list ends before the page.
     pub(super) fn no_such_page() -> Self {
         let details = Details::from([(Cow::Borrowed("page"), vec!["Invalid page.".to_owned()])]);
-        Self { status: StatusCode::NOT_FOUND, details, headers: Vec::new(), cause: None }
+        Self {
+            status: StatusCode::NOT_FOUND,
+            details,
+            headers: Vec::new(),
+            cause: None,
+        }
     }
 
     /// 405, with the methods that there are.
@@ -85,7 +100,10 @@ impl Problem {
 
     /// 413: the body is too large.
     pub(super) fn body_too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body is larger than 2 MiB.")
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Request body is larger than 2 MiB.",
+        )
     }
 
     /// 414: the address is too long.
@@ -102,7 +120,10 @@ impl Problem {
     /// 500. The cause goes to the log and nowhere else.
     pub(super) fn internal(cause: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "An unexpected error occurred.");
-        Self { cause: Some(cause.into()), ..problem }
+        Self {
+            cause: Some(cause.into()),
+            ..problem
+        }
     }
 
     /// 503: what is unavailable.
@@ -125,7 +146,8 @@ impl Problem {
     /// The answer, headers and envelope.
     pub(super) fn render(mut self, request_id: &str) -> Response {
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-            self.details.insert(Cow::Borrowed("request_id"), vec![request_id.to_owned()]);
+            self.details
+                .insert(Cow::Borrowed("request_id"), vec![request_id.to_owned()]);
         }
         let envelope = Envelope {
             status: "error",
@@ -138,7 +160,9 @@ impl Problem {
             Err(_) => Response::new(Body::empty()),
         };
         *response.status_mut() = self.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response.headers_mut().extend(self.headers);
         response
     }
@@ -165,7 +189,10 @@ fn message(status: StatusCode) -> &'static str {
 /// What a client sent, short enough to be sent back.
 pub(super) fn shortened(text: &str) -> &str {
     const MOST: usize = 100;
-    text.char_indices().nth(MOST).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+    text.char_indices()
+        .nth(MOST)
+        .and_then(|(end, _)| text.get(..end))
+        .unwrap_or(text)
 }
 
 /// Carries the problem to the `observe` layer.

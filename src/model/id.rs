@@ -62,8 +62,14 @@ mod tests {
     #[test]
     fn only_the_hyphenated_form_is_an_id() {
         let id = "550e8400-e29b-41d4-a716-446655440000";
-        assert_eq!(ConversationId::parse(id).map(|id| id.to_string()).as_deref(), Some(id));
-        assert_eq!(ConversationId::parse(&id.to_uppercase()), ConversationId::parse(id));
+        assert_eq!(
+            ConversationId::parse(id).map(|id| id.to_string()).as_deref(),
+            Some(id)
+        );
+        assert_eq!(
+            ConversationId::parse(&id.to_uppercase()),
+            ConversationId::parse(id)
+        );
         for other in [
             "550e8400e29b41d4a716446655440000",
             "{550e8400-e29b-41d4-a716-446655440000}",

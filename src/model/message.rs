@@ -20,7 +20,9 @@ impl Role {
 
     /// Reads the exact, case-sensitive name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::User, Self::Assistant].into_iter().find(|role| role.as_str() == name)
+        [Self::User, Self::Assistant]
+            .into_iter()
+            .find(|role| role.as_str() == name)
     }
 }
 

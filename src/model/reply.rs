@@ -46,7 +46,10 @@ pub struct Failure {
 impl Failure {
     /// A failure with its code and sentence.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self {
+            code: code.into(),
+            message: message.into(),
+        }
     }
 }
 

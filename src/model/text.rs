@@ -117,25 +117,41 @@ mod tests {
     #[test]
     fn lengths_are_code_points_after_trimming() {
         assert!(Description::parse(&format!("  {}  ", "😀".repeat(500))).is_ok());
-        assert_eq!(Description::parse(&"😀".repeat(501)).err(), Some(vec![TextProblem::TooLong(500)]));
-        assert_eq!(Title::parse(&"x".repeat(201)).err(), Some(vec![TextProblem::TooLong(200)]));
+        assert_eq!(
+            Description::parse(&"😀".repeat(501)).err(),
+            Some(vec![TextProblem::TooLong(500)])
+        );
+        assert_eq!(
+            Title::parse(&"x".repeat(201)).err(),
+            Some(vec![TextProblem::TooLong(200)])
+        );
     }
 
     #[test]
     fn blank_is_an_empty_title_but_no_description() {
-        assert_eq!(Title::parse("  ").map(|title| title.as_str().to_owned()), Ok(String::new()));
-        assert_eq!(Description::parse(" \u{1c} ").err(), Some(vec![TextProblem::Blank]));
+        assert_eq!(
+            Title::parse("  ").map(|title| title.as_str().to_owned()),
+            Ok(String::new())
+        );
+        assert_eq!(
+            Description::parse(" \u{1c} ").err(),
+            Some(vec![TextProblem::Blank])
+        );
     }
 
     #[test]
     fn all_problems_are_reported_at_once() {
         let long = format!("{}\0", "x".repeat(500));
-        assert_eq!(Description::parse(&long).err(), Some(vec![TextProblem::TooLong(500), TextProblem::Nul]));
+        assert_eq!(
+            Description::parse(&long).err(),
+            Some(vec![TextProblem::TooLong(500), TextProblem::Nul])
+        );
     }
 
     #[test]
     fn what_a_provider_writes_is_made_to_fit() {
-        let text = |raw: &str| MessageText::from_provider(raw).map(|(text, cut)| (text.as_str().to_owned(), cut));
+        let text =
+            |raw: &str| MessageText::from_provider(raw).map(|(text, cut)| (text.as_str().to_owned(), cut));
         assert_eq!(text(" a\0b "), Some(("ab".to_owned(), false)));
         assert_eq!(text(" \0\n"), None);
         assert_eq!(text(&"é".repeat(100_001)), Some(("é".repeat(100_000), true)));

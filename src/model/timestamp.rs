@@ -20,7 +20,10 @@ impl Timestamp {
     /// This much later; the end of time when there is no such point.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long until `later`; zero when it has passed.
@@ -35,7 +38,9 @@ impl fmt::Display for Timestamp {
         const PRINTER: jiff::fmt::temporal::DateTimePrinter =
             jiff::fmt::temporal::DateTimePrinter::new().precision(Some(6));
         let time = jiff::Timestamp::from_microsecond(self.0).map_err(|_| fmt::Error)?;
-        PRINTER.print_timestamp(&time, jiff::fmt::StdFmtWrite(f)).map_err(|_| fmt::Error)
+        PRINTER
+            .print_timestamp(&time, jiff::fmt::StdFmtWrite(f))
+            .map_err(|_| fmt::Error)
     }
 }
 
@@ -45,7 +50,13 @@ mod tests {
 
     #[test]
     fn dates_always_have_six_digits_and_a_z() {
-        assert_eq!(Timestamp::from_micros(0).to_string(), "1970-01-01T00:00:00.000000Z");
-        assert_eq!(Timestamp::from_micros(1_795_356_930_414_806).to_string(), "2026-11-22T14:15:30.414806Z");
+        assert_eq!(
+            Timestamp::from_micros(0).to_string(),
+            "1970-01-01T00:00:00.000000Z"
+        );
+        assert_eq!(
+            Timestamp::from_micros(1_795_356_930_414_806).to_string(),
+            "2026-11-22T14:15:30.414806Z"
+        );
     }
 }

@@ -19,7 +19,10 @@ impl Provider for Rules {
 /// The first rule that matches wins. Words are compared case-folded and whole: "This" is no greeting.
 pub fn answer(text: &str) -> &'static str {
     let text = fold(text);
-    let says = |words: &[&str]| text.split(|c: char| !c.is_alphanumeric()).any(|word| words.contains(&word));
+    let says = |words: &[&str]| {
+        text.split(|c: char| !c.is_alphanumeric())
+            .any(|word| words.contains(&word))
+    };
     if says(&["hello", "hi", "hey"]) {
         "Hello! How can I assist you today?"
     } else if says(&["help", "support"]) {
@@ -68,7 +71,16 @@ mod tests {
 
     #[test]
     fn words_are_whole() {
-        for text in ["This is it", "they", "helpful supporters", "thankful", "hithere", "hi2", "ahey", "хі"] {
+        for text in [
+            "This is it",
+            "they",
+            "helpful supporters",
+            "thankful",
+            "hithere",
+            "hi2",
+            "ahey",
+            "хі",
+        ] {
             assert_eq!(answer(text), OTHERWISE, "{text}");
         }
     }
@@ -83,7 +95,13 @@ mod tests {
     #[test]
     fn the_first_rule_wins() {
         // Every pair of rules, in both orders of speaking.
-        let rules = [("hello", GREETING), ("help", HELP), ("what?", QUESTION), ("thanks", THANKS), ("so", OTHERWISE)];
+        let rules = [
+            ("hello", GREETING),
+            ("help", HELP),
+            ("what?", QUESTION),
+            ("thanks", THANKS),
+            ("so", OTHERWISE),
+        ];
         for (first, (left, expected)) in rules.iter().enumerate() {
             for (right, _) in rules.iter().skip(first) {
                 assert_eq!(answer(&format!("{left} {right}")), *expected, "{left} {right}");

@@ -38,7 +38,10 @@ pub struct Scripted {
 impl Scripted {
     /// A provider with these steps.
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        Self { steps: Mutex::new(steps.into_iter().collect()), ..Self::default() }
+        Self {
+            steps: Mutex::new(steps.into_iter().collect()),
+            ..Self::default()
+        }
     }
 
     /// How often it was called.
@@ -61,7 +64,11 @@ impl Scripted {
 impl Provider for Scripted {
     async fn answer(&self, prompt: &Prompt) -> Result<String, Refusal> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        let step = self.steps.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let step = self
+            .steps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
         match step {
             None => Ok(prompt.text.as_str().to_owned()),
             Some(Step::Answer(text)) => Ok(text),

@@ -6,8 +6,16 @@ use crate::config::ReplySettings;
 
 /// The pause before the next try: doubling, spread over its upper half by `jitter` (from 0 to 1), at
 /// least what the provider asked for, at most the longest pause.
-pub(super) fn pause(settings: &ReplySettings, retries: u32, asked: Option<Duration>, jitter: f64) -> Duration {
-    let doubled = settings.first_pause.saturating_mul(2_u32.saturating_pow(retries)).min(settings.longest_pause);
+pub(super) fn pause(
+    settings: &ReplySettings,
+    retries: u32,
+    asked: Option<Duration>,
+    jitter: f64,
+) -> Duration {
+    let doubled = settings
+        .first_pause
+        .saturating_mul(2_u32.saturating_pow(retries))
+        .min(settings.longest_pause);
     let spread = doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
     spread.max(asked.unwrap_or_default()).min(settings.longest_pause)
 }
@@ -17,7 +25,13 @@ mod tests {
     use super::*;
 
     fn seconds(retries: u32, asked: Option<u64>, jitter: f64) -> f64 {
-        pause(&ReplySettings::default(), retries, asked.map(Duration::from_secs), jitter).as_secs_f64()
+        pause(
+            &ReplySettings::default(),
+            retries,
+            asked.map(Duration::from_secs),
+            jitter,
+        )
+        .as_secs_f64()
     }
 
     #[test]

@@ -38,7 +38,11 @@ impl Intake {
     pub(super) fn enter(&self, lease: Lease) -> Running {
         let called_off = CancellationToken::new();
         self.running().insert(lease, called_off.clone());
-        Running { lease, called_off, intake: self.clone() }
+        Running {
+            lease,
+            called_off,
+            intake: self.clone(),
+        }
     }
 
     fn call_off(&self, which: impl Fn(&Lease) -> bool) {

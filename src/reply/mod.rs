@@ -21,7 +21,9 @@ use std::sync::Arc;
 
 pub use intake::Intake;
 
-use crate::{clock::Clock, config::ReplySettings, ids::IdSource, provider::Provider, shutdown::Shutdown, store::Store};
+use crate::{
+    clock::Clock, config::ReplySettings, ids::IdSource, provider::Provider, shutdown::Shutdown, store::Store,
+};
 
 /// Everything that working on replies takes.
 pub(crate) struct Engine {
@@ -45,8 +47,15 @@ pub fn start(
     shutdown: &Shutdown,
 ) {
     let shutdown_for_engine = shutdown.clone();
-    let engine =
-        Arc::new(Engine { store, provider, clock, ids, settings, intake, shutdown: shutdown_for_engine });
+    let engine = Arc::new(Engine {
+        store,
+        provider,
+        clock,
+        ids,
+        settings,
+        intake,
+        shutdown: shutdown_for_engine,
+    });
     shutdown.spawn(pool::run(Arc::clone(&engine)));
     shutdown.spawn(sweeper::run(engine));
 }

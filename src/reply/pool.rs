@@ -21,7 +21,11 @@ pub(super) async fn run(engine: Arc<Engine>) {
     while let Some(hands) = free_hands(&engine, &at_provider, &in_flight).await {
         let wanted = hands.len();
         let now = engine.clock.now();
-        let found = match engine.store.claim_replies(wanted, now, engine.settings.lease).await {
+        let found = match engine
+            .store
+            .claim_replies(wanted, now, engine.settings.lease)
+            .await
+        {
             Ok(claimed) => {
                 let found = claimed.len();
                 for (claimed, hands) in claimed.into_iter().zip(hands) {
@@ -62,7 +66,10 @@ async fn free_hands(
     let first = async {
         let at_provider = Arc::clone(at_provider).acquire_owned().await.ok()?;
         let in_flight = Arc::clone(in_flight).acquire_owned().await.ok()?;
-        Some(Hands { at_provider, in_flight })
+        Some(Hands {
+            at_provider,
+            in_flight,
+        })
     };
     let first = tokio::select! {
         biased;
@@ -70,10 +77,14 @@ async fn free_hands(
         first = first => first?,
     };
     let mut hands = vec![first];
-    while let (Ok(at_provider), Ok(in_flight)) =
-        (Arc::clone(at_provider).try_acquire_owned(), Arc::clone(in_flight).try_acquire_owned())
-    {
-        hands.push(Hands { at_provider, in_flight });
+    while let (Ok(at_provider), Ok(in_flight)) = (
+        Arc::clone(at_provider).try_acquire_owned(),
+        Arc::clone(in_flight).try_acquire_owned(),
+    ) {
+        hands.push(Hands {
+            at_provider,
+            in_flight,
+        });
     }
     Some(hands)
 }
@@ -83,7 +94,11 @@ async fn pause(engine: &Engine) -> Duration {
     let poll = engine.settings.poll.mul_f64(0.75 + engine.ids.jitter() / 2.0);
     match engine.store.next_due().await {
         // At least a moment, so that a store which shows replies but gives none is not asked in a circle.
-        Ok(Some(due)) => engine.clock.now().until(due).clamp(Duration::from_millis(5), poll),
+        Ok(Some(due)) => engine
+            .clock
+            .now()
+            .until(due)
+            .clamp(Duration::from_millis(5), poll),
         Ok(None) => poll,
         Err(error) => {
             tracing::warn!(%error, "looking into the queue of replies failed");

@@ -16,7 +16,10 @@ use crate::{
 
 pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Hands) {
     let watch = Stopwatch::start();
-    let Hands { at_provider, in_flight } = hands;
+    let Hands {
+        at_provider,
+        in_flight,
+    } = hands;
     let (lease, attempts) = (claimed.lease, claimed.attempts);
     let running = engine.intake.enter(lease);
     let Some(outcome) = ask(&engine, claimed, &running).await else {
@@ -55,9 +58,15 @@ async fn ask(engine: &Engine, claimed: ClaimedReply, running: &Running) -> Optio
                 if cut {
                     tracing::warn!(conversation = %Logged(claimed.lease.conversation), "reply cut at the limit");
                 }
-                Outcome::Answered { id: engine.ids.message(now), text }
+                Outcome::Answered {
+                    id: engine.ids.message(now),
+                    text,
+                }
             }
-            None => Outcome::Failed(Failure::new("empty_reply", "The assistant answered with an empty text.")),
+            None => Outcome::Failed(Failure::new(
+                "empty_reply",
+                "The assistant answered with an empty text.",
+            )),
         },
         Ok(Err(Refusal::Fail(failure))) => Outcome::Failed(failure),
         Ok(Err(Refusal::Retry { failure, .. })) if claimed.retries >= engine.settings.most_retries => {
@@ -69,7 +78,10 @@ async fn ask(engine: &Engine, claimed: ClaimedReply, running: &Running) -> Optio
         }
         Err(_) => {
             tracing::error!(conversation = %Logged(claimed.lease.conversation), "the provider panicked");
-            Outcome::Failed(Failure::new("internal_error", "The assistant failed unexpectedly."))
+            Outcome::Failed(Failure::new(
+                "internal_error",
+                "The assistant failed unexpectedly.",
+            ))
         }
     })
 }
@@ -80,7 +92,11 @@ async fn ask(engine: &Engine, claimed: ClaimedReply, running: &Running) -> Optio
 async fn finish(engine: &Engine, lease: Lease, outcome: Outcome, running: &Running) -> Option<Finished> {
     let mut pause = Duration::from_millis(50);
     loop {
-        match engine.store.finish_reply(lease, outcome.clone(), engine.clock.now()).await {
+        match engine
+            .store
+            .finish_reply(lease, outcome.clone(), engine.clock.now())
+            .await
+        {
             Ok(finished) => return Some(finished),
             Err(error @ (store::Error::Unavailable(_) | store::Error::Full)) => {
                 tracing::warn!(%error, conversation = %Logged(lease.conversation), "storing a reply failed, trying again");

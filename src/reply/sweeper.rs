@@ -35,7 +35,11 @@ async fn heartbeat(engine: &Engine) {
     if leases.is_empty() {
         return;
     }
-    match engine.store.renew_leases(leases, engine.clock.now(), engine.settings.lease).await {
+    match engine
+        .store
+        .renew_leases(leases, engine.clock.now(), engine.settings.lease)
+        .await
+    {
         Ok(lost) => engine.intake.call_off_leases(&lost),
         Err(error) => tracing::warn!(%error, "renewing leases failed"),
     }
@@ -43,9 +47,17 @@ async fn heartbeat(engine: &Engine) {
 
 async fn sweep(engine: &Engine) {
     let settings = &engine.settings;
-    match engine.store.sweep_replies(engine.clock.now(), settings.most_lost, settings.longest_pause).await {
+    match engine
+        .store
+        .sweep_replies(engine.clock.now(), settings.most_lost, settings.longest_pause)
+        .await
+    {
         Ok(swept) if swept.requeued + swept.failed > 0 => {
-            tracing::warn!(requeued = swept.requeued, failed = swept.failed, "took back replies with lost leases");
+            tracing::warn!(
+                requeued = swept.requeued,
+                failed = swept.failed,
+                "took back replies with lost leases"
+            );
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "sweeping replies failed"),

@@ -6,9 +6,18 @@ use crate::{
 
 impl Service {
     /// Creates a conversation.
-    pub async fn create_conversation(&self, title: Option<Title>, description: Description) -> Result<Conversation> {
+    pub async fn create_conversation(
+        &self,
+        title: Option<Title>,
+        description: Description,
+    ) -> Result<Conversation> {
         let id = self.ids.conversation();
-        let new = NewConversation { id, title, description, now: self.clock.now() };
+        let new = NewConversation {
+            id,
+            title,
+            description,
+            now: self.clock.now(),
+        };
         let conversation = self.store.create_conversation(new).await?;
         tracing::info!(conversation = %Logged(id), "conversation created");
         Ok(conversation)
@@ -18,10 +27,17 @@ impl Service {
     pub async fn conversation(&self, id: ConversationId, needle: Option<&Needle>) -> Result<Conversation> {
         let conversation = self.store.conversation(id).await?.ok_or(Error::NotFound)?;
         let matches = needle.is_none_or(|needle| {
-            let in_title = conversation.title.as_ref().is_some_and(|title| needle.found_in(title.as_str()));
+            let in_title = conversation
+                .title
+                .as_ref()
+                .is_some_and(|title| needle.found_in(title.as_str()));
             in_title || needle.found_in(conversation.description.as_str())
         });
-        if matches { Ok(conversation) } else { Err(Error::NotFound) }
+        if matches {
+            Ok(conversation)
+        } else {
+            Err(Error::NotFound)
+        }
     }
 
     /// Deletes a conversation with all that belongs to it.

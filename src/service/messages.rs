@@ -7,9 +7,20 @@ use crate::{
 
 impl Service {
     /// Appends a message. A user message is stored together with its queued reply.
-    pub async fn create_message(&self, conversation: ConversationId, role: Role, text: MessageText) -> Result<Message> {
+    pub async fn create_message(
+        &self,
+        conversation: ConversationId,
+        role: Role,
+        text: MessageText,
+    ) -> Result<Message> {
         let now = self.clock.now();
-        let new = NewMessage { id: self.ids.message(now), conversation, role, text, now };
+        let new = NewMessage {
+            id: self.ids.message(now),
+            conversation,
+            role,
+            text,
+            now,
+        };
         let message = self.store.append_message(new).await?.ok_or(Error::NotFound)?;
         tracing::info!(conversation = %Logged(conversation), role = role.as_str(), "message created");
         Ok(message)
@@ -31,7 +42,11 @@ impl Service {
 
     /// Deletes a message; a user message's reply is called off with it.
     pub async fn delete_message(&self, conversation: ConversationId, id: MessageId) -> Result<()> {
-        if !self.store.delete_message(conversation, id, self.clock.now()).await? {
+        if !self
+            .store
+            .delete_message(conversation, id, self.clock.now())
+            .await?
+        {
             return Err(Error::NotFound);
         }
         self.replies.call_off_message(id);

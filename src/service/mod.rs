@@ -28,7 +28,12 @@ pub struct Service {
 impl Service {
     /// The operations over this store.
     pub fn new(store: Arc<dyn Store>, clock: Clock, ids: IdSource, replies: Intake) -> Self {
-        Self { store, clock, ids, replies }
+        Self {
+            store,
+            clock,
+            ids,
+            replies,
+        }
     }
 
     /// Whether the operations can be expected to work.

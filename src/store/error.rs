@@ -25,7 +25,11 @@ pub enum Error {
 impl Error {
     /// Something that cannot be in a column is.
     pub fn corrupt(table: &'static str, column: &'static str, problem: impl Into<String>) -> Self {
-        Self::Corrupt { table, column, problem: problem.into() }
+        Self::Corrupt {
+            table,
+            column,
+            problem: problem.into(),
+        }
     }
 }
 
@@ -35,7 +39,11 @@ impl fmt::Display for Error {
             Self::Conflict => f.write_str("it exists already"),
             Self::Unavailable(reason) => write!(f, "the database is unavailable: {reason}"),
             Self::Full => f.write_str("the database's disk is full"),
-            Self::Corrupt { table, column, problem } => write!(f, "the database is damaged: {table}.{column} {problem}"),
+            Self::Corrupt {
+                table,
+                column,
+                problem,
+            } => write!(f, "the database is damaged: {table}.{column} {problem}"),
             Self::Other(cause) => write!(f, "the database failed: {cause}"),
         }
     }

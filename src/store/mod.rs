@@ -24,8 +24,8 @@ use tokio::sync::Notify;
 pub use error::Error;
 
 use crate::model::{
-    ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessagePage, MessageQuery,
-    NewConversation, NewMessage, Outcome, Reply, Swept, Timestamp,
+    ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessagePage,
+    MessageQuery, NewConversation, NewMessage, Outcome, Reply, Swept, Timestamp,
 };
 
 /// What store methods answer.
@@ -63,7 +63,12 @@ pub trait ConversationStore: Send + Sync {
 
     /// Deletes a message of this conversation and moves the conversation's date; whether there was
     /// one. A user message takes its reply with it; an assistant message leaves the reply that led to it.
-    async fn delete_message(&self, conversation: ConversationId, id: MessageId, now: Timestamp) -> Result<bool>;
+    async fn delete_message(
+        &self,
+        conversation: ConversationId,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<bool>;
 
     /// Reads a page of messages, oldest first, and the count of the whole list, in one snapshot.
     async fn messages(&self, query: MessageQuery) -> Result<PageAnswer>;
@@ -79,7 +84,8 @@ pub trait ReplyStore: Send + Sync {
 
     /// Takes up to `limit` due replies, the longest due first, each under a new lease of this
     /// length, and counts the attempt.
-    async fn claim_replies(&self, limit: usize, now: Timestamp, lease: Duration) -> Result<Vec<ClaimedReply>>;
+    async fn claim_replies(&self, limit: usize, now: Timestamp, lease: Duration)
+    -> Result<Vec<ClaimedReply>>;
 
     /// Makes leases last this much longer from now; answers those that were lost.
     async fn renew_leases(&self, leases: Vec<Lease>, now: Timestamp, lease: Duration) -> Result<Vec<Lease>>;

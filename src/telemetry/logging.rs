@@ -23,7 +23,8 @@ const BUFFERED_LINES: usize = 16_384;
 #[derive(Debug)]
 pub struct Logging {
     counters: Vec<ErrorCounter>,
-    _guards: Vec<WorkerGuard>,
+    /// Held for what dropping them does: they write what is left.
+    guards: Vec<WorkerGuard>,
 }
 
 impl Logging {
@@ -36,7 +37,10 @@ impl Logging {
 /// Starts logging, for the rest of the process.
 pub fn start(settings: &LogSettings) -> io::Result<Logging> {
     ids::show(settings.ids);
-    let mut logging = Logging { counters: Vec::new(), _guards: Vec::new() };
+    let mut logging = Logging {
+        counters: Vec::new(),
+        guards: Vec::new(),
+    };
     let console = logging.writer(io::stderr());
     let file = match &settings.file {
         Some(path) => {
@@ -49,7 +53,10 @@ pub fn start(settings: &LogSettings) -> io::Result<Logging> {
     let layers = match file {
         // The same bytes for both: a line is put together once.
         Some(file) if !colours => vec![layer(settings.format, false, console.and(file))],
-        Some(file) => vec![layer(settings.format, true, console), layer(settings.format, false, file)],
+        Some(file) => vec![
+            layer(settings.format, true, console),
+            layer(settings.format, false, file),
+        ],
         None => vec![layer(settings.format, colours, console)],
     };
     let subscriber = tracing_subscriber::registry().with(layers.with_filter(filter(settings.level)));
@@ -59,10 +66,12 @@ pub fn start(settings: &LogSettings) -> io::Result<Logging> {
 
 impl Logging {
     fn writer(&mut self, target: impl io::Write + Send + 'static) -> NonBlocking {
-        let (writer, guard) =
-            NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(io::BufWriter::new(target));
+        let (writer, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(BUFFERED_LINES)
+            .finish(io::BufWriter::new(target));
         self.counters.push(writer.error_counter());
-        self._guards.push(guard);
+        self.guards.push(guard);
         writer
     }
 }
@@ -74,7 +83,12 @@ where
     let layer = fmt::layer().with_writer(writer).with_ansi(colours);
     match format {
         LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
     }
 }
 
@@ -87,5 +101,7 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("engagement", level)
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("engagement", level)
 }

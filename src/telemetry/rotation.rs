@@ -24,7 +24,13 @@ impl RotatingFile {
         }
         let file = append(path)?;
         let size = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, size, limit, kept })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+            limit,
+            kept,
+        })
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -90,8 +96,14 @@ mod tests {
     fn a_file_that_is_there_is_continued() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("engagement.log");
-        RotatingFile::open(&path, 100, 2).unwrap().write_all(b"before\n").unwrap();
-        RotatingFile::open(&path, 100, 2).unwrap().write_all(b"after\n").unwrap();
+        RotatingFile::open(&path, 100, 2)
+            .unwrap()
+            .write_all(b"before\n")
+            .unwrap();
+        RotatingFile::open(&path, 100, 2)
+            .unwrap()
+            .write_all(b"after\n")
+            .unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), "before\nafter\n");
     }
 }

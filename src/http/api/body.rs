@@ -3,11 +3,7 @@
 //! A field is judged by the type it has in JSON; nothing is turned into a string that is none. Fields that nobody
 //! asked for are skipped whatever they hold.
 
-use std::{
-    borrow::Cow,
-    collections::HashSet,
-    fmt,
-};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::de::{self, Deserializer as _, MapAccess, Visitor};
 use serde_json::{Deserializer, value::RawValue};
@@ -30,18 +26,29 @@ impl<'a> Fields<'a> {
     /// Reads an object, of which these fields are wanted. No body at all is an object without fields.
     pub(super) fn parse(body: &'a [u8], wanted: &'static [&'static str]) -> Result<Self, Problem> {
         if body.is_empty() {
-            return Ok(Self { given: Vec::new(), wrong: Details::new() });
+            return Ok(Self {
+                given: Vec::new(),
+                wrong: Details::new(),
+            });
         }
-        let text = std::str::from_utf8(body).map_err(|error| not_json(&format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
+        let text = std::str::from_utf8(body)
+            .map_err(|error| not_json(&format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
         if nesting(body) > DEEPEST {
             return Err(not_json(&format!("nesting deeper than {DEEPEST} levels.")));
         }
         let mut json = Deserializer::from_str(text);
-        let read = json.deserialize_any(Object { wanted }).and_then(|root| json.end().map(|()| root));
+        let read = json
+            .deserialize_any(Object { wanted })
+            .and_then(|root| json.end().map(|()| root));
         match read.map_err(|error| not_json(&error.to_string()))? {
-            Root::Object { given, duplicates } if duplicates.is_empty() => Ok(Self { given, wrong: Details::new() }),
+            Root::Object { given, duplicates } if duplicates.is_empty() => Ok(Self {
+                given,
+                wrong: Details::new(),
+            }),
             Root::Object { duplicates, .. } => {
-                let twice = duplicates.into_iter().map(|key| (Cow::Owned(key), vec!["Duplicate key.".to_owned()]));
+                let twice = duplicates
+                    .into_iter()
+                    .map(|key| (Cow::Owned(key), vec!["Duplicate key.".to_owned()]));
                 Err(Problem::invalid(twice.collect()))
             }
             Root::Other("null") => Err(Problem::invalid_field("non_field_errors", "No data provided.")),
@@ -53,7 +60,11 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that must be there.
-    pub(super) fn text<T>(&mut self, name: &'static str, parse: fn(&str) -> Result<T, Vec<TextProblem>>) -> Option<T> {
+    pub(super) fn text<T>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, Vec<TextProblem>>,
+    ) -> Option<T> {
         match self.get(name) {
             None => self.refuse(name, "This field is required."),
             Some(value) if value.get() == "null" => self.refuse(name, "This field may not be null."),
@@ -80,7 +91,7 @@ impl<'a> Fields<'a> {
         };
         let given = match string(value) {
             Some(Ok(text)) => text,
-            Some(Err(_)) | None => Cow::Borrowed(value),
+            Some(Err(_)) | None => Cow::Borrowed(value.trim_matches('"')),
         };
         match Role::parse(&given) {
             Some(role) if value.starts_with('"') => Some(role),
@@ -90,11 +101,18 @@ impl<'a> Fields<'a> {
 
     /// What was found wrong, if anything was.
     pub(super) fn finish(self) -> Result<(), Problem> {
-        if self.wrong.is_empty() { Ok(()) } else { Err(Problem::invalid(self.wrong)) }
+        if self.wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(self.wrong))
+        }
     }
 
     fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.given.iter().find(|(given, _)| *given == name).map(|(_, value)| *value)
+        self.given
+            .iter()
+            .find(|(given, _)| *given == name)
+            .map(|(_, value)| *value)
     }
 
     fn parse_text<T>(
@@ -106,7 +124,10 @@ impl<'a> Fields<'a> {
         let text = match string(value.get()) {
             None => return self.refuse(name, "Not a valid string."),
             Some(Err(surrogate)) => {
-                return self.refuse(name, format!("Surrogate characters are not allowed: U+{surrogate:X}."));
+                return self.refuse(
+                    name,
+                    format!("Surrogate characters are not allowed: U+{surrogate:X}."),
+                );
             }
             Some(Ok(text)) => text,
         };
@@ -122,7 +143,10 @@ impl<'a> Fields<'a> {
     }
 
     fn refuse<T>(&mut self, name: &'static str, text: impl Into<String>) -> Option<T> {
-        self.wrong.entry(Cow::Borrowed(name)).or_default().push(text.into());
+        self.wrong
+            .entry(Cow::Borrowed(name))
+            .or_default()
+            .push(text.into());
         None
     }
 }
@@ -166,10 +190,14 @@ fn string(json: &str) -> Option<Result<Cow<'_, str>, u32>> {
         return Some(Ok(Cow::Borrowed(inner)));
     }
     let bytes = Deserializer::from_str(json).deserialize_bytes(Bytes).ok()?;
-    Some(String::from_utf8(bytes).map(Cow::Owned).map_err(|error| lone_surrogate(error.as_bytes())))
+    Some(
+        String::from_utf8(bytes)
+            .map(Cow::Owned)
+            .map_err(|error| lone_surrogate(error.as_bytes())),
+    )
 }
 
-/// The first surrogate in a text that serde_json gives as WTF-8, where it is the three bytes `ED A0..BF 80..BF`.
+/// The first surrogate in a text that `serde_json` gives as WTF-8, where it is the three bytes `ED A0..BF 80..BF`.
 fn lone_surrogate(wtf8: &[u8]) -> u32 {
     wtf8.windows(3)
         .find_map(|bytes| match bytes {
@@ -183,7 +211,10 @@ fn lone_surrogate(wtf8: &[u8]) -> u32 {
 
 /// What a body is.
 enum Root<'a> {
-    Object { given: Vec<(&'static str, &'a RawValue)>, duplicates: Vec<String> },
+    Object {
+        given: Vec<(&'static str, &'a RawValue)>,
+        duplicates: Vec<String>,
+    },
     /// Something else, by the name that Python has for it.
     Other(&'static str),
 }

@@ -29,7 +29,8 @@ pub(super) async fn create(
         let title = fields.optional_text("title", Title::parse);
         let description = fields.text("description", Description::parse);
         fields.finish()?;
-        let description = description.ok_or_else(|| Problem::internal("a description that is neither good nor bad"))?;
+        let description =
+            description.ok_or_else(|| Problem::internal("a description that is neither good nor bad"))?;
         let conversation = http.service()?.create_conversation(title, description).await?;
         let mut response = json(StatusCode::CREATED, &shapes::Conversation::from(&conversation))?;
         let location = format!("{}/{}", uri.path().trim_end_matches('/'), conversation.id);
@@ -70,7 +71,13 @@ pub(super) async fn delete(
 ) -> Result<Response, Problem> {
     admit(&http, async {
         http.service()?.delete_conversation(id).await?;
-        json(StatusCode::OK, &shapes::ConversationDeleted { conversation_id: id, deleted: true })
+        json(
+            StatusCode::OK,
+            &shapes::ConversationDeleted {
+                conversation_id: id,
+                deleted: true,
+            },
+        )
     })
     .await
 }

@@ -24,7 +24,10 @@ impl<S: Send + Sync> FromRequestParts<S> for InConversation {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let params = params(parts, state).await?;
-        parameter(&params, "conversation_id").and_then(ConversationId::parse).map(Self).ok_or_else(Problem::not_found)
+        parameter(&params, "conversation_id")
+            .and_then(ConversationId::parse)
+            .map(Self)
+            .ok_or_else(Problem::not_found)
     }
 }
 
@@ -51,17 +54,25 @@ impl<S: Send + Sync> FromRequestParts<S> for OfMessage {
         let params = params(parts, state).await?;
         let conversation = parameter(&params, "conversation_id").and_then(ConversationId::parse);
         let message = parameter(&params, "message_id").and_then(MessageId::parse);
-        conversation.zip(message).map(|(conversation, message)| Self(conversation, message)).ok_or_else(Problem::not_found)
+        conversation
+            .zip(message)
+            .map(|(conversation, message)| Self(conversation, message))
+            .ok_or_else(Problem::not_found)
     }
 }
 
 /// The parameters of a path, decoded; what cannot be decoded names nothing.
 async fn params<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<RawPathParams, Problem> {
-    RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())
+    RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| Problem::not_found())
 }
 
 fn parameter<'a>(params: &'a RawPathParams, name: &str) -> Option<&'a str> {
-    params.iter().find(|(given, _)| *given == name).map(|(_, value)| value)
+    params
+        .iter()
+        .find(|(given, _)| *given == name)
+        .map(|(_, value)| value)
 }
 
 /// A body that says it is JSON, read whole.
@@ -106,16 +117,28 @@ async fn read(mut body: Body) -> Result<Bytes, Problem> {
 
 /// `application/json` or `application/*+json`, in UTF-8.
 fn judge_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let given = headers.get(header::CONTENT_TYPE).map_or(b"".as_slice(), |value| value.as_bytes());
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .map_or(b"".as_slice(), |value| value.as_bytes());
     let given = String::from_utf8_lossy(given);
     let mut parts = given.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let is_json = kind.strip_prefix("application/").is_some_and(|kind| kind == "json" || kind.ends_with("+json"));
-    let is_utf8 = parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
-        !name.trim().eq_ignore_ascii_case("charset")
-            || ["utf-8", "utf8"].iter().any(|utf8| value.trim().trim_matches('"').eq_ignore_ascii_case(utf8))
-    });
-    if is_json && is_utf8 { Ok(()) } else { Err(Problem::unsupported_media_type(&given)) }
+    let is_json = kind
+        .strip_prefix("application/")
+        .is_some_and(|kind| kind == "json" || kind.ends_with("+json"));
+    let is_utf8 = parts
+        .filter_map(|parameter| parameter.split_once('='))
+        .all(|(name, value)| {
+            !name.trim().eq_ignore_ascii_case("charset")
+                || ["utf-8", "utf8"]
+                    .iter()
+                    .any(|utf8| value.trim().trim_matches('"').eq_ignore_ascii_case(utf8))
+        });
+    if is_json && is_utf8 {
+        Ok(())
+    } else {
+        Err(Problem::unsupported_media_type(&given))
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +150,8 @@ mod tests {
     #[test]
     fn json_in_utf8_is_the_only_content_type() {
         let judge = |given: &str| {
-            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_str(given).unwrap())]);
+            let headers =
+                HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_str(given).unwrap())]);
             judge_content_type(&headers).is_ok()
         };
         for good in [
@@ -140,7 +164,14 @@ mod tests {
         ] {
             assert!(judge(good), "{good}");
         }
-        for bad in ["text/plain", "text/json", "application/json; charset=utf-16", "application/x+jsonx", "+json", ""] {
+        for bad in [
+            "text/plain",
+            "text/json",
+            "application/json; charset=utf-16",
+            "application/x+jsonx",
+            "+json",
+            "",
+        ] {
             assert!(!judge(bad), "{bad}");
         }
         assert!(judge_content_type(&HeaderMap::new()).is_err());

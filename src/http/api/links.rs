@@ -12,7 +12,11 @@ use crate::{
 };
 
 /// What Python's `quote_plus` leaves as it is, besides letters and digits.
-const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~');
+const QUOTED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'~');
 
 /// Where this server is, as its clients see it.
 pub(super) fn base(settings: &HttpSettings, headers: &HeaderMap) -> String {
@@ -52,7 +56,7 @@ fn parameters(query: &Query<'_>, number: u64) -> String {
         parameters.push(("page", Cow::Owned(number.to_string())));
     }
     // Stable, so that a parameter's repetitions keep their order.
-    parameters.sort_by(|(left, _), (right, _)| left.cmp(right));
+    parameters.sort_by_key(|(name, _)| *name);
     let mut text = String::new();
     for (name, value) in parameters {
         text.push(if text.is_empty() { '?' } else { '&' });
@@ -76,7 +80,10 @@ mod tests {
     #[test]
     fn parameters_are_kept_and_sorted_and_page_replaced() {
         let query = Query::new(Some("role=user&x=2&page=7&q=a+b%26c%zz&x=1&e="));
-        assert_eq!(parameters(&query, 3), "?e=&page=3&q=a+b%26c%25zz&role=user&x=2&x=1");
+        assert_eq!(
+            parameters(&query, 3),
+            "?e=&page=3&q=a+b%26c%25zz&role=user&x=2&x=1"
+        );
         assert_eq!(parameters(&Query::new(Some("page=2")), 1), "");
         assert_eq!(parameters(&Query::new(None), 2), "?page=2");
     }

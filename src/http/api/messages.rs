@@ -30,8 +30,9 @@ pub(super) async fn create(
         let text = fields.text("text", MessageText::parse);
         let role = fields.role("role");
         fields.finish()?;
-        let (text, role) =
-            text.zip(role).ok_or_else(|| Problem::internal("fields that are neither good nor bad"))?;
+        let (text, role) = text
+            .zip(role)
+            .ok_or_else(|| Problem::internal("fields that are neither good nor bad"))?;
         let message = http.service()?.create_message(conversation, role, text).await?;
         let mut response = json(StatusCode::CREATED, &shapes::Message::from(&message))?;
         point_to(&mut response, &uri, &message);
@@ -42,8 +43,14 @@ pub(super) async fn create(
 
 /// Says where the message is and, for a user's, where to watch the reply; with the prefix that the client used.
 fn point_to(response: &mut Response, uri: &Uri, message: &Message) {
-    let prefix = uri.path().split_once("/conversations/").map_or("", |(prefix, _)| prefix);
-    let location = format!("{prefix}/conversations/{}/messages/{}", message.conversation, message.id);
+    let prefix = uri
+        .path()
+        .split_once("/conversations/")
+        .map_or("", |(prefix, _)| prefix);
+    let location = format!(
+        "{prefix}/conversations/{}/messages/{}",
+        message.conversation, message.id
+    );
     if message.role == Role::User
         && let Ok(link) = HeaderValue::try_from(format!("<{location}/reply>; rel=\"monitor\""))
     {
@@ -73,11 +80,26 @@ pub(super) async fn list(
                 return Err(problem);
             }
         };
-        let page = service.messages(MessageQuery { conversation, filter, number, size }).await?;
+        let page = service
+            .messages(MessageQuery {
+                conversation,
+                filter,
+                number,
+                size,
+            })
+            .await?;
         let base = links::base(&http.settings, &headers);
         let (next, previous) = links::neighbours(&base, &uri, &query, &page, size);
         let results = page.messages.iter().map(shapes::Message::from).collect();
-        json(StatusCode::OK, &shapes::Page { count: page.count, next, previous, results })
+        json(
+            StatusCode::OK,
+            &shapes::Page {
+                count: page.count,
+                next,
+                previous,
+                results,
+            },
+        )
     })
     .await
 }

@@ -32,6 +32,8 @@ pub(super) fn json(status: StatusCode, shape: &impl Serialize) -> Result<Respons
     let json = serde_json::to_vec(shape).map_err(|error| Problem::internal(error.to_string()))?;
     let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -25,7 +25,11 @@ impl<'a> Query<'a> {
     }
 
     fn last(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_ref())
+        self.0
+            .iter()
+            .rev()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_ref())
     }
 
     /// `q`: what to search for, verbatim; nothing when it is missing or empty.
@@ -47,7 +51,10 @@ impl<'a> Query<'a> {
             None | Some("") => RoleFilter::Any,
             Some(name) => Role::parse(name).map_or(RoleFilter::Nobody, RoleFilter::Only),
         };
-        Ok(MessageFilter { role, needle: self.needle()? })
+        Ok(MessageFilter {
+            role,
+            needle: self.needle()?,
+        })
     }
 
     /// `page`: a number from 1 in ASCII digits, or `last`.
@@ -56,7 +63,7 @@ impl<'a> Query<'a> {
             None => Ok(PageNumber::Nth(NonZeroU64::MIN)),
             Some("last") => Ok(PageNumber::Last),
             Some(digits) => {
-                let number = number(digits).and_then(|number| number.ok()).and_then(NonZeroU64::new);
+                let number = number(digits).and_then(Result::ok).and_then(NonZeroU64::new);
                 number.map(PageNumber::Nth).ok_or_else(Problem::no_such_page)
             }
         }
@@ -64,7 +71,10 @@ impl<'a> Query<'a> {
 
     /// `page_size`: the default for everything that is no positive number, the largest for what is larger.
     pub(super) fn page_size(&self) -> PageSize {
-        let size = self.last("page_size").and_then(number).map(|size| size.unwrap_or(u64::MAX));
+        let size = self
+            .last("page_size")
+            .and_then(number)
+            .map(|size| size.unwrap_or(u64::MAX));
         size.and_then(PageSize::clamped).unwrap_or_default()
     }
 }
@@ -99,7 +109,9 @@ mod tests {
         ] {
             assert_eq!(page(query), Some(expected), "{query}");
         }
-        for query in ["0", "-1", "abc", "1.5", "1.0", "1e1", "0x1", "", "LAST", "%201", "+1", "%2B1", "%D9%A1", "1_0"] {
+        for query in [
+            "0", "-1", "abc", "1.5", "1.0", "1e1", "0x1", "", "LAST", "%201", "+1", "%2B1", "%D9%A1", "1_0",
+        ] {
             assert_eq!(page(&format!("page={query}")), None, "{query}");
         }
         assert_eq!(page(&format!("page={}", "9".repeat(23))), None);
@@ -108,9 +120,17 @@ mod tests {
     #[test]
     fn a_page_size_is_never_wrong() {
         let size = |query: &str| Query::new(Some(query)).page_size().get();
-        for (query, expected) in
-            [("0", 10), ("-1", 10), ("abc", 10), ("", 10), ("5.0", 10), ("5", 5), ("100", 100), ("101", 100), ("1000000000000", 100)]
-        {
+        for (query, expected) in [
+            ("0", 10),
+            ("-1", 10),
+            ("abc", 10),
+            ("", 10),
+            ("5.0", 10),
+            ("5", 5),
+            ("100", 100),
+            ("101", 100),
+            ("1000000000000", 100),
+        ] {
             assert_eq!(size(&format!("page_size={query}")), expected, "{query}");
         }
         assert_eq!(size(&format!("page_size={}", "9".repeat(40))), 100);

@@ -52,8 +52,15 @@ where
     H: Handler<T, Arc<Http>>,
     T: 'static,
 {
-    let info = RouteInfo { method: "GET", path, access: Access::Read };
-    Route { info, handler: on(MethodFilter::GET, handler) }
+    let info = RouteInfo {
+        method: "GET",
+        path,
+        access: Access::Read,
+    };
+    Route {
+        info,
+        handler: on(MethodFilter::GET, handler),
+    }
 }
 
 /// A method that changes something.
@@ -62,8 +69,19 @@ where
     H: Handler<T, Arc<Http>>,
     T: 'static,
 {
-    let filter = if method == "DELETE" { MethodFilter::DELETE } else { MethodFilter::POST };
-    Route { info: RouteInfo { method, path, access: Access::Key }, handler: on(filter, handler) }
+    let filter = if method == "DELETE" {
+        MethodFilter::DELETE
+    } else {
+        MethodFilter::POST
+    };
+    Route {
+        info: RouteInfo {
+            method,
+            path,
+            access: Access::Key,
+        },
+        handler: on(filter, handler),
+    }
 }
 
 fn routes() -> Vec<Route> {
@@ -71,12 +89,30 @@ fn routes() -> Vec<Route> {
         write("POST", "/conversations", conversations::create),
         read("/conversations/{conversation_id}", conversations::read),
         // Listed for the answer 405: only `…/delete` deletes a conversation.
-        write("DELETE", "/conversations/{conversation_id}/delete", conversations::delete),
-        write("POST", "/conversations/{conversation_id}/messages/create", messages::create),
+        write(
+            "DELETE",
+            "/conversations/{conversation_id}/delete",
+            conversations::delete,
+        ),
+        write(
+            "POST",
+            "/conversations/{conversation_id}/messages/create",
+            messages::create,
+        ),
         read("/conversations/{conversation_id}/messages", messages::list),
-        read("/conversations/{conversation_id}/messages/{message_id}", messages::read),
-        write("DELETE", "/conversations/{conversation_id}/messages/{message_id}", messages::delete),
-        read("/conversations/{conversation_id}/messages/{message_id}/reply", replies::read),
+        read(
+            "/conversations/{conversation_id}/messages/{message_id}",
+            messages::read,
+        ),
+        write(
+            "DELETE",
+            "/conversations/{conversation_id}/messages/{message_id}",
+            messages::delete,
+        ),
+        read(
+            "/conversations/{conversation_id}/messages/{message_id}/reply",
+            replies::read,
+        ),
     ]
 }
 
@@ -96,7 +132,11 @@ pub(in crate::http) fn router(http: &Arc<Http>) -> Router {
         };
         let (methods, names) = resources.remove(info.path).unwrap_or_default();
         let mut names = names;
-        names.extend(if info.method == "GET" { vec!["GET", "HEAD"] } else { vec![info.method] });
+        names.extend(if info.method == "GET" {
+            vec!["GET", "HEAD"]
+        } else {
+            vec![info.method]
+        });
         resources.insert(info.path, (methods.merge(handler), names));
     }
     let mut router = Router::new();

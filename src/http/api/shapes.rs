@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::model;
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the contract's name")]
 pub(super) struct Conversation<'a> {
     #[serde(serialize_with = "shown")]
     conversation_id: model::ConversationId,
@@ -38,6 +39,7 @@ pub(super) struct ConversationDeleted {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the contract's name")]
 pub(super) struct Message<'a> {
     #[serde(serialize_with = "shown")]
     message_id: model::MessageId,
@@ -101,9 +103,14 @@ impl<'a> From<&'a model::Reply> for Reply<'a> {
             model::ReplyState::Queued => ("queued", None, None),
             model::ReplyState::Running => ("running", None, None),
             model::ReplyState::Succeeded(answer) => ("succeeded", *answer, None),
-            model::ReplyState::Failed(failure) => {
-                ("failed", None, Some(Failure { code: &failure.code, message: &failure.message }))
-            }
+            model::ReplyState::Failed(failure) => (
+                "failed",
+                None,
+                Some(Failure {
+                    code: &failure.code,
+                    message: &failure.message,
+                }),
+            ),
             model::ReplyState::Cancelled => ("cancelled", None, None),
         };
         Self {

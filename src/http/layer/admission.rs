@@ -13,7 +13,10 @@ pub(in crate::http) async fn admit<T>(
     http: &Http,
     work: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    let _place = http.in_flight.try_acquire().map_err(|_| Problem::unavailable("The service is busy."))?;
+    let _place = http
+        .in_flight
+        .try_acquire()
+        .map_err(|_| Problem::unavailable("The service is busy."))?;
     match timeout(http.settings.handler_timeout, work).await {
         Ok(done) => done,
         Err(_) => Err(Problem::unavailable("The request took too long to answer.")),

@@ -18,10 +18,21 @@ pub(in crate::http) async fn cors(State(http): State<Arc<Http>>, request: Reques
         return next.run(request).await;
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let allowed = origin.filter(|origin| http.settings.cors_origins.iter().any(|named| named.as_bytes() == origin.as_bytes()));
-    let preflight =
-        request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let allowed = origin.filter(|origin| {
+        http.settings
+            .cors_origins
+            .iter()
+            .any(|named| named.as_bytes() == origin.as_bytes())
+    });
+    let preflight = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if preflight {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
     let headers = response.headers_mut();
     // A cache must not give one origin's answer to another.
     headers.append(header::VARY, HeaderValue::from_static("Origin"));

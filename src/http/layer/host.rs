@@ -36,11 +36,17 @@ fn judge(http: &Http, uri: &Uri, version: Version, headers: &HeaderMap) -> Resul
     if let Some(authority) = uri.authority()
         && !authority.as_str().eq_ignore_ascii_case(host)
     {
-        return Err(Problem::bad_request("The Host header differs from the request target."));
+        return Err(Problem::bad_request(
+            "The Host header differs from the request target.",
+        ));
     }
     let allowed = &http.settings.allowed_hosts;
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    if allowed.is_empty() || allowed.contains(&name) { Ok(()) } else { Err(invalid()) }
+    if allowed.is_empty() || allowed.contains(&name) {
+        Ok(())
+    } else {
+        Err(invalid())
+    }
 }
 
 fn invalid() -> Problem {
@@ -59,12 +65,16 @@ fn host_name(host: &str) -> Option<&str> {
         None => {
             let end = host.find(':').unwrap_or(host.len());
             let (name, port) = host.split_at(end);
-            let fits = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+            let fits = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
             (!name.is_empty() && fits).then_some((name, port))?
         }
     };
     let port_fits = match port.strip_prefix(':') {
-        Some(digits) => !digits.is_empty() && digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()),
+        Some(digits) => {
+            !digits.is_empty() && digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit())
+        }
         None => port.is_empty(),
     };
     port_fits.then_some(name)
@@ -85,7 +95,9 @@ mod tests {
         ] {
             assert_eq!(host_name(host), Some(name), "{host}");
         }
-        for host in ["", "a b", "a_b", "<a>", "a:", "a:b", "a:1:2", "[::1", "[zz]", "a/b", "a@b", "é", "[::1]x", ":80"] {
+        for host in [
+            "", "a b", "a_b", "<a>", "a:", "a:b", "a:1:2", "[::1", "[zz]", "a/b", "a@b", "é", "[::1]x", ":80",
+        ] {
             assert_eq!(host_name(host), None, "{host}");
         }
     }

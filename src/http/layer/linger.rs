@@ -33,7 +33,11 @@ pub(in crate::http) async fn linger(State(http): State<Arc<Http>>, request: Requ
     // A client that waits for a "100 Continue" sends nothing after a refusal; reading would ask it to.
     let asks_first = request.headers().contains_key(header::EXPECT);
     let request = request.map(|body| {
-        Body::new(Lingering { rest: Some(body), began: !asks_first, shutdown: http.shutdown.clone() })
+        Body::new(Lingering {
+            rest: Some(body),
+            began: !asks_first,
+            shutdown: http.shutdown.clone(),
+        })
     });
     next.run(request).await
 }
@@ -54,7 +58,9 @@ impl HttpBody for Lingering {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.began = true;
-        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
         let frame = ready!(Pin::new(rest).poll_frame(context));
         if !matches!(frame, Some(Ok(_))) || self.rest.as_ref().is_some_and(HttpBody::is_end_stream) {
             self.rest = None;
@@ -67,7 +73,9 @@ impl HttpBody for Lingering {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+        self.rest
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }
 

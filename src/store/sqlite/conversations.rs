@@ -32,18 +32,26 @@ pub(super) async fn create(store: &SqliteStore, new: NewConversation) -> Result<
 pub(super) fn read(store: &SqliteStore, id: ConversationId) -> Result<Option<Conversation>> {
     store.readers.read(|db| {
         // conversation
-        let mut select =
-            db.prepare_cached("SELECT title, description, created_at, updated_at FROM conversations WHERE id = ?")?;
-        Ok(select.query_row([id.as_bytes()], |row| from_row(id, row)).optional()?)
+        let mut select = db.prepare_cached(
+            "SELECT title, description, created_at, updated_at FROM conversations WHERE id = ?",
+        )?;
+        Ok(select
+            .query_row([id.as_bytes()], |row| from_row(id, row))
+            .optional()?)
     })
 }
 
 pub(super) async fn delete(store: &SqliteStore, id: ConversationId) -> Result<bool> {
-    store.writer.write(move |tx| {
-        // delete_conversation: its messages go with it, and their replies with them.
-        Ok(tx.prepare_cached("DELETE FROM conversations WHERE id = ?")?.execute([id.as_bytes()])? == 1)
-    })
-    .await
+    store
+        .writer
+        .write(move |tx| {
+            // delete_conversation: its messages go with it, and their replies with them.
+            Ok(tx
+                .prepare_cached("DELETE FROM conversations WHERE id = ?")?
+                .execute([id.as_bytes()])?
+                == 1)
+        })
+        .await
 }
 
 /// The place that a conversation gives to its next message.
@@ -54,7 +62,13 @@ pub(super) struct Place {
 }
 
 /// Takes the next place in a conversation's order and moves its date; `None` when there is no such conversation.
-pub(super) fn take_place(tx: &Tx<'_>, id: ConversationId, users: u8, assistants: u8, now: Timestamp) -> Result<Option<Place>> {
+pub(super) fn take_place(
+    tx: &Tx<'_>,
+    id: ConversationId,
+    users: u8,
+    assistants: u8,
+    now: Timestamp,
+) -> Result<Option<Place>> {
     // append_message, finish_reply
     let mut update = tx.prepare_cached(
         "UPDATE conversations
@@ -65,7 +79,10 @@ pub(super) fn take_place(tx: &Tx<'_>, id: ConversationId, users: u8, assistants:
     )?;
     let place = update
         .query_row((id.as_bytes(), users, assistants, now.as_micros()), |row| {
-            Ok(Place { seq: row.get(0)?, at: Timestamp::from_micros(row.get(1)?) })
+            Ok(Place {
+                seq: row.get(0)?,
+                at: Timestamp::from_micros(row.get(1)?),
+            })
         })
         .optional()?;
     Ok(place)

@@ -31,7 +31,10 @@ pub(super) fn breaks_trust(error: &Error) -> bool {
     let Some(rusqlite::Error::SqliteFailure(failure, _)) = cause.downcast_ref() else {
         return false;
     };
-    matches!(failure.code, ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    matches!(
+        failure.code,
+        ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
+    )
 }
 
 /// Reads a column into a value that has rules, naming the column when they are broken.

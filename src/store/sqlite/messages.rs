@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     model::{
-        ConversationId, Message, MessageFilter, MessageId, MessagePage, MessageQuery, MessageText, NewMessage, Role,
-        RoleFilter, Timestamp, fold,
+        ConversationId, Message, MessageFilter, MessageId, MessagePage, MessageQuery, MessageText,
+        NewMessage, Role, RoleFilter, Timestamp, fold,
     },
     store::{PageAnswer, Result},
 };
@@ -33,18 +33,30 @@ macro_rules! concat_page {
 pub(super) async fn append(store: &SqliteStore, new: NewMessage) -> Result<Option<Message>> {
     // Folding is work; it happens here, not on the one thread that writes.
     let folded = folded(&new.text);
-    store.writer.write(move |tx| {
-        let (users, assistants) = count(new.role);
-        let Some(place) = conversations::take_place(tx, new.conversation, users, assistants, new.now)? else {
-            return Ok(None);
-        };
-        let message = insert(tx, &place, new.id, new.conversation, new.role, new.text, folded.as_deref(), None)?;
-        if message.role == Role::User {
-            replies::enqueue(tx, &message)?;
-        }
-        Ok(Some(message))
-    })
-    .await
+    store
+        .writer
+        .write(move |tx| {
+            let (users, assistants) = count(new.role);
+            let Some(place) = conversations::take_place(tx, new.conversation, users, assistants, new.now)?
+            else {
+                return Ok(None);
+            };
+            let message = insert(
+                tx,
+                &place,
+                new.id,
+                new.conversation,
+                new.role,
+                new.text,
+                folded.as_deref(),
+                None,
+            )?;
+            if message.role == Role::User {
+                replies::enqueue(tx, &message)?;
+            }
+            Ok(Some(message))
+        })
+        .await
 }
 
 pub(super) fn folded(text: &MessageText) -> Option<String> {
@@ -87,10 +99,21 @@ pub(super) fn insert(
         folded,
         reply_to.as_ref().map(MessageId::as_bytes),
     ))?;
-    Ok(Message { id, conversation, role, text, created: place.at, updated: place.at })
+    Ok(Message {
+        id,
+        conversation,
+        role,
+        text,
+        created: place.at,
+        updated: place.at,
+    })
 }
 
-pub(super) fn read(store: &SqliteStore, conversation: ConversationId, id: MessageId) -> Result<Option<Message>> {
+pub(super) fn read(
+    store: &SqliteStore,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<Option<Message>> {
     store.readers.read(|db| {
         // message
         let mut select = db.prepare_cached(
@@ -128,9 +151,15 @@ pub(super) async fn delete(
 
 pub(super) async fn page(store: &SqliteStore, query: MessageQuery) -> Result<PageAnswer> {
     if query.filter.needle.is_some() {
-        return store.readers.scan(move |db| in_snapshot(db, |db| search(db, &query))).await;
+        return store
+            .readers
+            .scan(move |db| in_snapshot(db, |db| search(db, &query)))
+            .await;
     }
-    match store.readers.read(|db| in_snapshot(db, |db| seek(db, &query, SKIP_IN_PLACE)))? {
+    match store
+        .readers
+        .read(|db| in_snapshot(db, |db| seek(db, &query, SKIP_IN_PLACE)))?
+    {
         Sought::Answer(answer) => Ok(answer),
         Sought::TooFar => {
             let far = move |db: &Connection| match in_snapshot(db, |db| seek(db, &query, u64::MAX))? {
@@ -164,7 +193,11 @@ fn tally(db: &Connection, conversation: ConversationId) -> Result<Option<Tally>>
         db.prepare_cached("SELECT last_seq, user_count, assistant_count FROM conversations WHERE id = ?")?;
     let tally = select
         .query_row([conversation.as_bytes()], |row| {
-            Ok(Tally { last_seq: row.get(0)?, users: row.get(1)?, assistants: row.get(2)? })
+            Ok(Tally {
+                last_seq: row.get(0)?,
+                users: row.get(1)?,
+                assistants: row.get(2)?,
+            })
         })
         .optional()?;
     Ok(tally)
@@ -204,7 +237,10 @@ fn seek(db: &Connection, query: &MessageQuery, most_skipped: u64) -> Result<Soug
             "SELECT id, role, text, created_at, updated_at FROM messages
              WHERE conversation_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
         )?;
-        collect(conversation, select.query((conversation.as_bytes(), skipped, wanted))?)?
+        collect(
+            conversation,
+            select.query((conversation.as_bytes(), skipped, wanted))?,
+        )?
     } else if skipped.min(behind) > most_skipped {
         return Ok(Sought::TooFar);
     } else {
@@ -231,7 +267,11 @@ fn seek(db: &Connection, query: &MessageQuery, most_skipped: u64) -> Result<Soug
         }
         messages
     };
-    Ok(Sought::Answer(PageAnswer::Page(MessagePage { count, number, messages })))
+    Ok(Sought::Answer(PageAnswer::Page(MessagePage {
+        count,
+        number,
+        messages,
+    })))
 }
 
 /// Finds a page of the messages that hold a text, and counts them all, in one pass.
@@ -257,7 +297,11 @@ fn search(db: &Connection, query: &MessageQuery) -> Result<PageAnswer> {
             messages.push(from_row(query.conversation, row)?);
         }
     }
-    Ok(PageAnswer::Page(MessagePage { count, number, messages }))
+    Ok(PageAnswer::Page(MessagePage {
+        count,
+        number,
+        messages,
+    }))
 }
 
 /// The sequence numbers of the messages that a filter lets through: eight bytes each, whatever their texts weigh.

@@ -3,7 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::OpenError;
-use crate::{clock::Clock, model::{Timestamp, fold}};
+use crate::{
+    clock::Clock,
+    model::{Timestamp, fold},
+};
 
 struct Migration {
     version: u32,
@@ -35,7 +38,12 @@ const MIGRATIONS: [Migration; 4] = [
 ];
 
 /// The last migration this program knows.
-pub const LATEST: u32 = MIGRATIONS.len() as u32;
+pub const LATEST: u32 = 4;
+
+const _: () = assert!(
+    MIGRATIONS.len() == LATEST as usize,
+    "LATEST is the number of the last migration"
+);
 
 /// A migration, and when it was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,8 +103,11 @@ pub(super) fn apply(db: &mut Connection) -> Result<Vec<MigrationState>, OpenErro
         run(&tx, migration, now).map_err(failed(migration.version))?;
         tx.commit().map_err(failed(migration.version))?;
         tracing::info!(migration = migration.name, "the schema was changed");
-        let state =
-            MigrationState { version: migration.version, name: migration.name.to_owned(), applied: Some(now) };
+        let state = MigrationState {
+            version: migration.version,
+            name: migration.name.to_owned(),
+            applied: Some(now),
+        };
         applied.push(state);
     }
     db.pragma_update(None, "foreign_keys", true)?;
@@ -117,36 +128,58 @@ fn run(tx: &Transaction<'_>, migration: &Migration, now: Timestamp) -> rusqlite:
     if let Some(step) = migration.step {
         step(tx)?;
     }
-    let orphan: Option<String> =
-        tx.query_row("PRAGMA foreign_key_check", (), |row| row.get(0)).optional()?;
+    let orphan: Option<String> = tx
+        .query_row("PRAGMA foreign_key_check", (), |row| row.get(0))
+        .optional()?;
     if let Some(table) = orphan {
         let problem = format!("a row of {table} refers to one that does not exist");
         return Err(rusqlite::Error::ToSqlConversionFailure(problem.into()));
     }
     tx.execute(
         "INSERT INTO schema_migrations (version, name, applied_at, needs) VALUES (?, ?, ?, ?)",
-        (migration.version, migration.name, now.as_micros(), migration.needs),
+        (
+            migration.version,
+            migration.name,
+            now.as_micros(),
+            migration.needs,
+        ),
     )?;
     Ok(())
 }
 
 fn has_history(db: &Connection) -> rusqlite::Result<bool> {
-    db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'schema_migrations'", (), |row| row.get(0))
+    db.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'schema_migrations'",
+        (),
+        |row| row.get(0),
+    )
 }
 
 fn current(db: &Connection) -> rusqlite::Result<u32> {
     if !has_history(db)? {
         return Ok(0);
     }
-    db.query_row("SELECT coalesce(max(version), 0) FROM schema_migrations", (), |row| row.get(0))
+    db.query_row(
+        "SELECT coalesce(max(version), 0) FROM schema_migrations",
+        (),
+        |row| row.get(0),
+    )
 }
 
 fn refuse_too_new(db: &Connection) -> Result<(), OpenError> {
     if !has_history(db)? {
         return Ok(());
     }
-    let needs: u32 = db.query_row("SELECT coalesce(max(needs), 0) FROM schema_migrations", (), |row| row.get(0))?;
-    if needs > LATEST { Err(OpenError::TooNew { needs }) } else { Ok(()) }
+    let needs: u32 = db.query_row(
+        "SELECT coalesce(max(needs), 0) FROM schema_migrations",
+        (),
+        |row| row.get(0),
+    )?;
+    if needs > LATEST {
+        Err(OpenError::TooNew { needs })
+    } else {
+        Ok(())
+    }
 }
 
 /// Fills the folded text of messages that were stored before there was one.

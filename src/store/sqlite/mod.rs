@@ -80,7 +80,12 @@ impl SqliteStore {
         let connection = connection::writing(&options.path, options.busy_timeout)?;
         let writer = Writer::start(connection, Arc::clone(&wakeups)).map_err(OpenError::Thread)?;
         let readers = Readers::open(options)?;
-        Ok(Self { writer, readers, wakeups, _lock: lock })
+        Ok(Self {
+            writer,
+            readers,
+            wakeups,
+            _lock: lock,
+        })
     }
 }
 
@@ -106,7 +111,12 @@ impl ConversationStore for SqliteStore {
         messages::read(self, conversation, id)
     }
 
-    async fn delete_message(&self, conversation: ConversationId, id: MessageId, now: Timestamp) -> Result<bool> {
+    async fn delete_message(
+        &self,
+        conversation: ConversationId,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<bool> {
         messages::delete(self, conversation, id, now).await
     }
 
@@ -121,7 +131,12 @@ impl ReplyStore for SqliteStore {
         replies::read(self, conversation, message)
     }
 
-    async fn claim_replies(&self, limit: usize, now: Timestamp, lease: Duration) -> Result<Vec<ClaimedReply>> {
+    async fn claim_replies(
+        &self,
+        limit: usize,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedReply>> {
         replies::claim(self, limit, now, lease).await
     }
 
@@ -155,7 +170,8 @@ impl Store for SqliteStore {
     async fn check(&self) -> Result<()> {
         self.writer.check()?;
         // ping: a read that touches the file.
-        self.readers.read(|db| Ok(db.query_row("SELECT count(*) FROM schema_migrations", (), |_| Ok(()))?))
+        self.readers
+            .read(|db| Ok(db.query_row("SELECT count(*) FROM schema_migrations", (), |_| Ok(()))?))
     }
 
     async fn broken(&self) -> String {

@@ -62,9 +62,13 @@ impl OpenError {
             Self::Io(..) => "give a path in a directory that this user may write: --database-url sqlite:PATH",
             Self::NoDatabase(_) | Self::Foreign(_) => "give another path: --database-url sqlite:PATH",
             Self::Missing(_) => "start the server once, or run `engagement migrate apply`, to create it",
-            Self::TooNew { .. } => "start the newer version of engagement, or restore a backup made before its upgrade",
+            Self::TooNew { .. } => {
+                "start the newer version of engagement, or restore a backup made before its upgrade"
+            }
             Self::OldSqlite(_) => "build with the bundled SQLite",
-            Self::Migration { .. } => "nothing was changed; free space or repair the database, then start again",
+            Self::Migration { .. } => {
+                "nothing was changed; free space or repair the database, then start again"
+            }
             Self::Thread(_) => "raise the limit on threads of this user",
             Self::Sqlite(_) => "run `engagement check` to examine the database",
         }
@@ -84,7 +88,10 @@ impl fmt::Display for OpenError {
                 "the database needs a newer program: one that knows migration {needs}; this one knows up to {}",
                 migrations::LATEST
             ),
-            Self::OldSqlite(version) => write!(f, "SQLite {version} is too old to be safe; 3.51.3 is the oldest that is"),
+            Self::OldSqlite(version) => write!(
+                f,
+                "SQLite {version} is too old to be safe; 3.51.3 is the oldest that is"
+            ),
             Self::Migration { version, cause } => write!(f, "migration {version} failed: {cause}"),
             Self::Thread(cause) => write!(f, "cannot start the database's thread: {cause}"),
             Self::Sqlite(cause) => write!(f, "cannot open the database: {cause}"),
@@ -112,7 +119,11 @@ impl ServerLock {
         let mut name = database.clone().into_os_string();
         name.push(".lock");
         let path = PathBuf::from(name);
-        let file = private().create(true).truncate(false).open(&path).map_err(|cause| OpenError::Io(path, cause))?;
+        let file = private()
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|cause| OpenError::Io(path, cause))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(database)),
@@ -147,15 +158,25 @@ pub fn check_integrity(path: &Path) -> Result<Vec<String>, OpenError> {
         .query_map((), |row| row.get(0))?
         .filter(|line| !matches!(line, Ok(line) if line == "ok"))
         .collect::<Result<_, _>>()?;
-    let orphans: Vec<String> =
-        db.prepare("PRAGMA foreign_key_check")?.query_map((), |row| row.get(0))?.collect::<Result<_, _>>()?;
-    problems.extend(orphans.into_iter().map(|table| format!("a row of {table} refers to one that is gone")));
+    let orphans: Vec<String> = db
+        .prepare("PRAGMA foreign_key_check")?
+        .query_map((), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    problems.extend(
+        orphans
+            .into_iter()
+            .map(|table| format!("a row of {table} refers to one that is gone")),
+    );
     Ok(problems)
 }
 
 fn existing(path: &Path) -> Result<PathBuf, OpenError> {
     let path = resolve(path)?;
-    if path.exists() { Ok(path) } else { Err(OpenError::Missing(path)) }
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(OpenError::Missing(path))
+    }
 }
 
 /// Opens the file and makes sure that it is ours, or empty.
@@ -163,16 +184,20 @@ fn open(path: &Path) -> Result<Connection, OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError::OldSqlite(rusqlite::version()));
     }
-    let db = connection::writing(path, std::time::Duration::from_secs(30)).map_err(|cause| match cause.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => OpenError::NoDatabase(path.to_owned()),
-        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            OpenError::Io(path.to_owned(), io::Error::new(io::ErrorKind::PermissionDenied, cause))
+    let db = connection::writing(path, std::time::Duration::from_secs(30)).map_err(|cause| {
+        match cause.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => OpenError::NoDatabase(path.to_owned()),
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => OpenError::Io(
+                path.to_owned(),
+                io::Error::new(io::ErrorKind::PermissionDenied, cause),
+            ),
+            _ => OpenError::Sqlite(cause),
         }
-        _ => OpenError::Sqlite(cause),
     })?;
     let application_id: i32 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let table: Option<String> =
-        db.query_row("SELECT name FROM sqlite_schema LIMIT 1", (), |row| row.get(0)).optional()?;
+    let table: Option<String> = db
+        .query_row("SELECT name FROM sqlite_schema LIMIT 1", (), |row| row.get(0))
+        .optional()?;
     match (application_id, table) {
         (APPLICATION_ID, _) | (0, None) => Ok(db),
         _ => Err(OpenError::Foreign(path.to_owned())),
@@ -186,7 +211,9 @@ fn create(path: &Path) -> Result<(), OpenError> {
         Ok(file) => {
             file.sync_all().map_err(failed)?;
             let directory = path.parent().unwrap_or(Path::new("/"));
-            File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+            File::open(directory)
+                .and_then(|directory| directory.sync_all())
+                .map_err(failed)
         }
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(cause) => Err(failed(cause)),
@@ -199,7 +226,9 @@ fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
         return Ok(path);
     }
     let failed = |cause| OpenError::Io(path.to_owned(), cause);
-    let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     let directory = match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),

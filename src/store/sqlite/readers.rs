@@ -8,7 +8,7 @@ use std::sync::{
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::{Options, OpenError, connection};
+use super::{OpenError, Options, connection};
 use crate::{
     clock::Stopwatch,
     store::{Error, Result},
@@ -57,7 +57,10 @@ impl Readers {
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let closed = || Error::Unavailable("it is closing".to_owned());
-        let permit = Arc::clone(&self.scan_permits).acquire_owned().await.map_err(|_| closed())?;
+        let permit = Arc::clone(&self.scan_permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| closed())?;
         let scans = Arc::clone(&self.scans);
         let options = self.options.clone();
         let abandoned = Arc::new(AtomicBool::new(false));
@@ -86,8 +89,9 @@ struct Stack(Mutex<Vec<Connection>>);
 
 impl Stack {
     fn open(options: &Options, count: usize) -> Result<Self, OpenError> {
-        let connections: rusqlite::Result<Vec<_>> =
-            (0..count).map(|_| connection::reading(&options.path, options.busy_timeout)).collect();
+        let connections: rusqlite::Result<Vec<_>> = (0..count)
+            .map(|_| connection::reading(&options.path, options.busy_timeout))
+            .collect();
         Ok(Self(Mutex::new(connections?)))
     }
 

@@ -5,26 +5,37 @@ use rusqlite::{OptionalExtension, Row};
 use super::{SqliteStore, conversations, error::stored, messages, writer::Tx};
 use crate::{
     model::{
-        ClaimedReply, ConversationId, Failure, Finished, Lease, Message, MessageId, MessageText, Outcome, Reply,
-        ReplyState, Role, Swept, Timestamp,
+        ClaimedReply, ConversationId, Failure, Finished, Lease, Message, MessageId, MessageText, Outcome,
+        Reply, ReplyState, Role, Swept, Timestamp,
     },
     store::Result,
 };
 
 /// What people are told about a reply whose workers vanished too often.
-const LOST: (&str, &str) = ("worker_lost", "The reply was given up: its workers stopped too often while writing it.");
+const LOST: (&str, &str) = (
+    "worker_lost",
+    "The reply was given up: its workers stopped too often while writing it.",
+);
 
 pub(super) fn enqueue(tx: &Tx<'_>, message: &Message) -> Result<()> {
     // append_message
     tx.prepare_cached(
         "INSERT INTO replies (message_id, conversation_id, run_after, created_at) VALUES (?1, ?2, ?3, ?3)",
     )?
-    .execute((message.id.as_bytes(), message.conversation.as_bytes(), message.created.as_micros()))?;
+    .execute((
+        message.id.as_bytes(),
+        message.conversation.as_bytes(),
+        message.created.as_micros(),
+    ))?;
     tx.wake_workers();
     Ok(())
 }
 
-pub(super) fn read(store: &SqliteStore, conversation: ConversationId, message: MessageId) -> Result<Option<Reply>> {
+pub(super) fn read(
+    store: &SqliteStore,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<Reply>> {
     store.readers.read(|db| {
         // reply
         let mut select = db.prepare_cached(
@@ -43,32 +54,35 @@ pub(super) async fn claim(
     now: Timestamp,
     lease: Duration,
 ) -> Result<Vec<ClaimedReply>> {
-    store.writer.write(move |tx| {
-        // claim_replies
-        let mut update = tx.prepare_cached(
-            "UPDATE replies
+    store
+        .writer
+        .write(move |tx| {
+            // claim_replies
+            let mut update = tx.prepare_cached(
+                "UPDATE replies
              SET status = 'running', attempts = attempts + 1, lease_token = lease_token + 1, lease_until = ?2,
                  started_at = coalesce(started_at, ?1)
              WHERE message_id IN (SELECT message_id FROM replies WHERE status = 'queued' AND run_after <= ?1
                                   ORDER BY run_after, rowid LIMIT ?3)
              RETURNING message_id, conversation_id, lease_token, attempts, retries,
                        (SELECT text FROM messages WHERE id = message_id)",
-        )?;
-        let claimed = update.query_map((now.as_micros(), now.after(lease).as_micros(), limit), |row| {
-            Ok(ClaimedReply {
-                lease: Lease {
-                    message: MessageId::from(row.get::<_, [u8; 16]>(0)?),
-                    conversation: ConversationId::from(row.get::<_, [u8; 16]>(1)?),
-                    token: row.get(2)?,
-                },
-                attempts: row.get(3)?,
-                retries: row.get(4)?,
-                prompt: MessageText::from_stored(row.get(5)?),
-            })
-        })?;
-        Ok(claimed.collect::<rusqlite::Result<_>>()?)
-    })
-    .await
+            )?;
+            let claimed =
+                update.query_map((now.as_micros(), now.after(lease).as_micros(), limit), |row| {
+                    Ok(ClaimedReply {
+                        lease: Lease {
+                            message: MessageId::from(row.get::<_, [u8; 16]>(0)?),
+                            conversation: ConversationId::from(row.get::<_, [u8; 16]>(1)?),
+                            token: row.get(2)?,
+                        },
+                        attempts: row.get(3)?,
+                        retries: row.get(4)?,
+                        prompt: MessageText::from_stored(row.get(5)?),
+                    })
+                })?;
+            Ok(claimed.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
 }
 
 pub(super) async fn renew(
@@ -94,25 +108,41 @@ pub(super) async fn renew(
     .await
 }
 
-pub(super) async fn finish(store: &SqliteStore, lease: Lease, outcome: Outcome, now: Timestamp) -> Result<Finished> {
+pub(super) async fn finish(
+    store: &SqliteStore,
+    lease: Lease,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Result<Finished> {
     let folded = match &outcome {
         Outcome::Answered { text, .. } => messages::folded(text),
         _ => None,
     };
-    store.writer.write(move |tx| {
-        if !close(tx, lease, &outcome, now)? {
-            return Ok(Finished::LeaseLost);
-        }
-        if let Outcome::Answered { id, text } = outcome {
-            let Some(place) = conversations::take_place(tx, lease.conversation, 0, 1, now)? else {
+    store
+        .writer
+        .write(move |tx| {
+            if !close(tx, lease, &outcome, now)? {
                 return Ok(Finished::LeaseLost);
-            };
-            let role = Role::Assistant;
-            messages::insert(tx, &place, id, lease.conversation, role, text, folded.as_deref(), Some(lease.message))?;
-        }
-        Ok(Finished::Stored)
-    })
-    .await
+            }
+            if let Outcome::Answered { id, text } = outcome {
+                let Some(place) = conversations::take_place(tx, lease.conversation, 0, 1, now)? else {
+                    return Ok(Finished::LeaseLost);
+                };
+                let role = Role::Assistant;
+                messages::insert(
+                    tx,
+                    &place,
+                    id,
+                    lease.conversation,
+                    role,
+                    text,
+                    folded.as_deref(),
+                    Some(lease.message),
+                )?;
+            }
+            Ok(Finished::Stored)
+        })
+        .await
 }
 
 /// Gives the lease back and writes down what came of it; `false` when the lease was lost.
@@ -162,21 +192,28 @@ pub(super) async fn sweep(
     most_lost: u32,
     longest_pause: Duration,
 ) -> Result<Swept> {
-    store.writer.write(move |tx| {
-        // sweep_replies: retries that a clock set back has put out of reach
-        let pulled = tx
-            .prepare_cached("UPDATE replies SET run_after = ?1 WHERE status = 'queued' AND run_after > ?2")?
-            .execute((now.as_micros(), now.after(longest_pause).as_micros()))?;
-        if pulled > 0 {
-            tx.wake_workers();
-        }
-        take_back(tx, now, now, most_lost)
-    })
-    .await
+    store
+        .writer
+        .write(move |tx| {
+            // sweep_replies: retries that a clock set back has put out of reach
+            let pulled = tx
+                .prepare_cached(
+                    "UPDATE replies SET run_after = ?1 WHERE status = 'queued' AND run_after > ?2",
+                )?
+                .execute((now.as_micros(), now.after(longest_pause).as_micros()))?;
+            if pulled > 0 {
+                tx.wake_workers();
+            }
+            take_back(tx, now, now, most_lost)
+        })
+        .await
 }
 
 pub(super) async fn reclaim(store: &SqliteStore, now: Timestamp, most_lost: u32) -> Result<Swept> {
-    store.writer.write(move |tx| take_back(tx, Timestamp::from_micros(i64::MAX), now, most_lost)).await
+    store
+        .writer
+        .write(move |tx| take_back(tx, Timestamp::from_micros(i64::MAX), now, most_lost))
+        .await
 }
 
 /// Takes back the leases that ran out before `expired`.
@@ -200,7 +237,10 @@ fn take_back(tx: &Tx<'_>, expired: Timestamp, now: Timestamp, most_lost: u32) ->
         tx.wake_workers();
     }
     let number = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
-    Ok(Swept { requeued: number(requeued), failed: number(failed) })
+    Ok(Swept {
+        requeued: number(requeued),
+        failed: number(failed),
+    })
 }
 
 pub(super) fn next_due(store: &SqliteStore) -> Result<Option<Timestamp>> {

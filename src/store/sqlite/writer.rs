@@ -59,9 +59,21 @@ impl Writer {
     pub(super) fn start(db: Connection, wakeups: Arc<Notify>) -> std::io::Result<Self> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (report, broken) = watch::channel(None);
-        let desk = Desk { db, queue, wakeups, broken: report };
-        let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || desk.run())?;
-        Ok(Self { requests, broken, thread: Mutex::new(Some(thread)), closing: AtomicBool::new(false) })
+        let desk = Desk {
+            db,
+            queue,
+            wakeups,
+            broken: report,
+        };
+        let thread = std::thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || desk.run())?;
+        Ok(Self {
+            requests,
+            broken,
+            thread: Mutex::new(Some(thread)),
+            closing: AtomicBool::new(false),
+        })
     }
 
     /// Runs a write and answers once it is durable. Dropping the future takes nothing back.
@@ -74,8 +86,15 @@ impl Writer {
             return Err(Error::Unavailable("it is closing".to_owned()));
         }
         let (answer, answered) = oneshot::channel();
-        let call = Call { write: Some(write), outcome: Err(Error::Unavailable("it is closing".to_owned())), answer };
-        self.requests.send(Box::new(call)).await.map_err(|_| self.gone())?;
+        let call = Call {
+            write: Some(write),
+            outcome: Err(Error::Unavailable("it is closing".to_owned())),
+            answer,
+        };
+        self.requests
+            .send(Box::new(call))
+            .await
+            .map_err(|_| self.gone())?;
         answered.await.map_err(|_| self.gone())?
     }
 
@@ -91,7 +110,11 @@ impl Writer {
     /// Answers when the database can no longer be trusted.
     pub(super) async fn broken(&self) -> String {
         let mut broken = self.broken.clone();
-        let reason = broken.wait_for(Option::is_some).await.ok().map(|reason| reason.clone().unwrap_or_default());
+        let reason = broken
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .map(|reason| reason.clone().unwrap_or_default());
         match reason {
             Some(reason) => reason,
             // The thread ended without a word: it was closed, and nothing broke.
@@ -116,7 +139,11 @@ impl Writer {
     }
 
     fn gone(&self) -> Error {
-        let reason = self.broken.borrow().clone().unwrap_or_else(|| "it is closed".to_owned());
+        let reason = self
+            .broken
+            .borrow()
+            .clone()
+            .unwrap_or_else(|| "it is closed".to_owned());
         Error::Unavailable(reason)
     }
 }
@@ -217,7 +244,10 @@ impl Desk {
     fn commit(&mut self, batch: &mut Vec<Box<dyn Request>>) -> Result<Wakes> {
         // begin: IMMEDIATE, so that the wait for another process's lock happens here and nowhere else.
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
-        let tx = Tx { db: &self.db, wakes: Cell::new(false) };
+        let tx = Tx {
+            db: &self.db,
+            wakes: Cell::new(false),
+        };
         let mut at = 0;
         while let Some(request) = batch.get_mut(at) {
             run_in_savepoint(&tx, request.as_mut())?;
@@ -269,7 +299,9 @@ fn run_in_savepoint(tx: &Tx<'_>, request: &mut dyn Request) -> Result<()> {
     if let Err(error) = request.run(tx) {
         match error {
             Error::Full => return Err(Error::Full),
-            error if breaks_trust(error) || tx.is_autocommit() => return Err(Error::Other(error.to_string().into())),
+            error if breaks_trust(error) || tx.is_autocommit() => {
+                return Err(Error::Other(error.to_string().into()));
+            }
             _ => {}
         }
         tx.wakes.set(woke);
