@@ -64,6 +64,11 @@ impl Ledger {
         self.entries()[note.0].fate = fate;
     }
 
+    /// When the server is known not to have begun with it.
+    pub(super) fn not_begun(&self, note: Note) {
+        self.entries()[note.0].fate = Fate::Refused(0);
+    }
+
     /// For controls: an acknowledgement that never was.
     pub(super) fn invent(&self, conversation: &str) {
         let note = self.sent(usize::MAX, conversation, "never sent");

@@ -10,6 +10,7 @@
 mod kill;
 mod ledger;
 mod load;
+mod stop;
 
 use std::fmt::{self, Debug, Display};
 use std::hash::{BuildHasher, Hasher, RandomState};
