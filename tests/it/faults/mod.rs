@@ -7,9 +7,12 @@
 //!
 //! Randomness comes from a printed seed; `ENGAGEMENT_TEST_SEED` repeats it. A run that fails keeps its directory.
 
+mod corpus;
 mod kill;
 mod ledger;
 mod load;
+mod malformed;
+mod slow;
 mod stop;
 
 use std::fmt::{self, Debug, Display};

@@ -87,6 +87,11 @@ impl Raw {
         }
     }
 
+    /// Reads whatever comes until the server closes the connection, in either way.
+    pub(crate) async fn drained(&mut self) {
+        while matches!(self.fill().await, Ok(true)) {}
+    }
+
     async fn chunks(&mut self) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {
