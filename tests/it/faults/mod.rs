@@ -7,10 +7,13 @@
 //!
 //! Randomness comes from a printed seed; `ENGAGEMENT_TEST_SEED` repeats it. A run that fails keeps its directory.
 
+mod broken_disk;
 mod corpus;
+mod disk_full;
 mod kill;
 mod ledger;
 mod load;
+mod locked;
 mod malformed;
 mod slow;
 mod stop;
