@@ -93,7 +93,7 @@ async fn a_failed_flush_is_never_taken_for_a_commit() {
         for n in [5, 17, 40] {
             let home = new_home();
             holds(
-                prove(&home, "fdatasync", Some(n), &Ledger::default()).await,
+                prove(&home, "fsync,fdatasync", Some(n), &Ledger::default()).await,
                 &home,
             );
         }
@@ -119,14 +119,14 @@ async fn control_an_acknowledgement_that_never_was_is_seen() {
         stop(server).await;
         let ledger = Ledger::default();
         ledger.invent(&conversation);
-        fails(prove(&home, "fdatasync", Some(17), &ledger).await, "lost");
+        fails(prove(&home, "fsync,fdatasync", Some(17), &ledger).await, "lost");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn control_a_disk_that_works_is_seen() {
     fails(
-        prove(&new_home(), "fdatasync", None, &Ledger::default()).await,
+        prove(&new_home(), "fsync,fdatasync", None, &Ledger::default()).await,
         "ended with",
     );
 }
