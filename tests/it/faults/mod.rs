@@ -15,6 +15,7 @@ mod ledger;
 mod load;
 mod locked;
 mod malformed;
+mod secrets;
 mod slow;
 mod stop;
 

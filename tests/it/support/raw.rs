@@ -108,11 +108,7 @@ impl Raw {
 
     async fn take_until(&mut self, end: &[u8]) -> Result<Vec<u8>> {
         loop {
-            if let Some(at) = self
-                .unread
-                .windows(end.len())
-                .position(|window| window == end)
-            {
+            if let Some(at) = self.unread.windows(end.len()).position(|window| window == end) {
                 return self.take(at + end.len()).await;
             }
             self.fill_or_fail().await?;
@@ -147,10 +143,7 @@ fn headers_of(head: &str) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in head.lines().skip(1).filter_map(|line| line.split_once(':')) {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(Error::other)?;
-        headers.append(
-            name,
-            HeaderValue::from_str(value.trim()).map_err(Error::other)?,
-        );
+        headers.append(name, HeaderValue::from_str(value.trim()).map_err(Error::other)?);
     }
     Ok(headers)
 }
