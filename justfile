@@ -25,7 +25,7 @@ fmt:
 
 # The API documentation of the crate, private items too
 docs:
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
 
 # Licences, banned crates, sources and advisories of the dependencies
 deny:

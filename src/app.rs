@@ -7,6 +7,7 @@ use std::{fmt, io, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
     time::timeout,
 };
 
@@ -76,15 +77,18 @@ pub async fn serve(config: Config) -> Result<(), Failure> {
     let listener = Listener::bind(address).map_err(|cause| Failure::Listen(address, cause))?;
     let address = listener.address();
     let mut settings = config.http.clone();
+    settings.listen = address;
     settings.max_connections = settings.max_connections.min(raise_file_limit());
 
     let http = Http::new(settings.clone(), &config.access.key, shutdown.clone());
     let router = http::router(&http);
-    let served = {
-        let shutdown = shutdown.clone();
-        async move { http::serve(listener, router, &settings, &shutdown).await }
-    };
-    let mut served = tokio::task::JoinSet::from_iter([served]);
+    let (report, served) = oneshot::channel();
+    let shutdown_of_http = shutdown.clone();
+    shutdown.spawn(async move {
+        let served = http::serve(listener, router, &settings, &shutdown_of_http).await;
+        // Nobody listens when it is the others who stop.
+        let _ = report.send(served);
+    });
 
     let store = open(&config).await?;
     if config.access.is_seed_key {
@@ -111,13 +115,13 @@ pub async fn serve(config: Config) -> Result<(), Failure> {
     tokio::select! {
         name = signals.next() => tracing::info!(signal = name, "stopping"),
         reason = store.broken() => ended = Err(Failure::Broken(reason)),
-        Some(served) = served.join_next() => {
+        served = served => {
             let cause = served.map_err(io::Error::other).and_then(|served| served).err();
             ended = Err(Failure::Other(cause.unwrap_or_else(|| io::Error::other("the listener ended"))));
         }
     }
     tokio::select! {
-        () = stop(&shutdown, &mut served, store.as_ref(), config.http.drain_timeout) => {}
+        () = stop(&shutdown, store.as_ref(), config.http.drain_timeout) => {}
         name = signals.next() => tracing::warn!(signal = name, "stopping at once"),
     }
     ended
@@ -158,18 +162,9 @@ fn announce(address: SocketAddr) {
     let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
 }
 
-async fn stop(
-    shutdown: &Shutdown,
-    served: &mut tokio::task::JoinSet<io::Result<()>>,
-    store: &dyn Store,
-    drain: Duration,
-) {
+async fn stop(shutdown: &Shutdown, store: &dyn Store, drain: Duration) {
     shutdown.begin();
-    let drained = async {
-        while served.join_next().await.is_some() {}
-        shutdown.finished().await;
-    };
-    if timeout(drain, drained).await.is_err() {
+    if timeout(drain, shutdown.finished()).await.is_err() {
         tracing::warn!("letting go of what is still under way");
         shutdown.force();
         // Releasing leases takes one write; more than this would be a database that does not answer.

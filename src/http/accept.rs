@@ -73,6 +73,8 @@ pub async fn serve(
     server
         .http_builder()
         .http1()
+        // A client that sent its request and closes its side still wants the answer.
+        .half_close(true)
         .header_read_timeout(settings.header_timeout)
         .max_headers(MOST_HEADERS)
         .max_buf_size(LARGEST_HEAD);

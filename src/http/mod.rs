@@ -1,6 +1,6 @@
 //! HTTP: the only room that knows axum, status codes and JSON on the wire.
 //!
-//! A request passes the layers in the order of [`layered`], outermost first, then its route: [`api`] for
+//! A request passes what is [`layer::around`], then its route: [`api`] for
 //! the service's contract, [`ops`] for health. Handlers parse, call the service, and shape the answer;
 //! they hold no business rule.
 
@@ -62,30 +62,15 @@ pub fn router(http: &Arc<Http>) -> Router {
     layered(api::router(http).merge(ops::router(http)), http)
 }
 
-/// Puts the layers around routes; outermost first:
-///
-/// 1. `observe`: names the request, catches panics, shapes every error, adds the headers that every
-///    answer carries, writes the one log line; outermost, so that nothing escapes it;
-/// 2. `linger`: reads on what a refusal left unread, so that the client gets to read the refusal;
-/// 3. `host`: refuses a request whose target or host is malformed, before anything believes it;
-/// 4. `cors`: answers preflights, which know no routes.
+/// Puts around routes what every request passes ([`layer::around`]) and, where the operator named
+/// origins, what browsers need.
 pub fn layered(routes: Router, http: &Arc<Http>) -> Router {
-    routes
-        .fallback(async || Problem::not_found())
-        .layer(middleware::from_fn_with_state(
+    let mut routes = routes.fallback(async || Problem::not_found());
+    if !http.settings.cors_origins.is_empty() {
+        routes = routes.layer(middleware::from_fn_with_state(
             Arc::clone(http),
             layer::cors::cors,
-        ))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(http),
-            layer::host::host,
-        ))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(http),
-            layer::linger::linger,
-        ))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(http),
-            layer::observe::observe,
-        ))
+        ));
+    }
+    routes.layer(middleware::from_fn_with_state(Arc::clone(http), layer::around))
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::{service, store};
+use crate::service;
 
 /// Field by field, what is wrong with it.
 pub(super) type Details = BTreeMap<Cow<'static, str>, Vec<String>>;
@@ -133,8 +133,8 @@ impl Problem {
     }
 
     /// The same, with a cause for the log.
-    fn because(mut self, cause: &impl ToString) -> Self {
-        self.cause = Some(cause.to_string());
+    fn because(mut self, cause: String) -> Self {
+        self.cause = Some(cause);
         self
     }
 
@@ -210,19 +210,13 @@ impl From<service::Error> for Problem {
         match error {
             service::Error::NotFound => Self::not_found(),
             service::Error::NoSuchPage => Self::no_such_page(),
-            service::Error::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<store::Error> for Problem {
-    fn from(error: store::Error) -> Self {
-        match &error {
-            store::Error::Unavailable(_) => Self::unavailable("The database is unavailable.").because(&error),
-            store::Error::Full => Self::unavailable("The database has no room left.").because(&error),
-            store::Error::Conflict | store::Error::Corrupt { .. } | store::Error::Other(_) => {
-                Self::internal(error.to_string())
+            service::Error::Unavailable(cause) => {
+                Self::unavailable("The database is unavailable.").because(cause)
             }
+            service::Error::Full => {
+                Self::unavailable("The database has no room left.").because(error.to_string())
+            }
+            service::Error::Broken(cause) => Self::internal(cause),
         }
     }
 }

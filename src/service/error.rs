@@ -3,19 +3,30 @@ use std::fmt;
 use crate::store;
 
 /// Why an operation was not done.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// There is no such conversation, message, reply or page of them.
+    /// There is no such conversation, message or reply.
     NotFound,
     /// The list ends before the page.
     NoSuchPage,
-    /// The store could not.
-    Store(store::Error),
+    /// It cannot be done now, for this reason; a change may have happened all the same.
+    Unavailable(String),
+    /// There is no room for it; nothing was changed.
+    Full,
+    /// Something is broken, for the operator to see.
+    Broken(String),
 }
 
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
-        Self::Store(error)
+        match &error {
+            store::Error::Unavailable(_) => Self::Unavailable(error.to_string()),
+            store::Error::Full => Self::Full,
+            // Ids are ours to make, so one that is taken is no client's mistake.
+            store::Error::Conflict | store::Error::Corrupt { .. } | store::Error::Other(_) => {
+                Self::Broken(error.to_string())
+            }
+        }
     }
 }
 
@@ -24,7 +35,8 @@ impl fmt::Display for Error {
         match self {
             Self::NotFound => f.write_str("not found"),
             Self::NoSuchPage => f.write_str("no such page"),
-            Self::Store(error) => error.fmt(f),
+            Self::Unavailable(cause) | Self::Broken(cause) => f.write_str(cause),
+            Self::Full => f.write_str("no room is left"),
         }
     }
 }

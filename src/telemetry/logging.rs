@@ -1,79 +1,61 @@
-//! Logs: to the console (stderr) and to a file, written by threads of their own.
-//!
-//! Under overload, or with a full disk, lines are dropped and counted rather than waited for.
+//! Logs: to the console (stderr) and to a file.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer, Registry,
     filter::Targets,
-    fmt::{self, MakeWriter, writer::MakeWriterExt},
+    fmt::{self, MakeWriter},
     layer::SubscriberExt,
 };
 
-use super::{ids, rotation::RotatingFile};
+use super::{ids, rotation::RotatingFile, writer::Writer};
 use crate::config::{LogFormat, LogLevel, LogSettings};
-
-/// Lines that may wait for their writer.
-const BUFFERED_LINES: usize = 16_384;
 
 /// Keeps the writers alive; dropping it writes what they still hold.
 #[derive(Debug)]
 pub struct Logging {
-    counters: Vec<ErrorCounter>,
-    /// Held for what dropping them does: they write what is left.
-    guards: Vec<WorkerGuard>,
-}
-
-impl Logging {
-    /// How many lines were dropped because their writer could not follow.
-    pub fn dropped_lines(&self) -> usize {
-        self.counters.iter().map(ErrorCounter::dropped_lines).sum()
-    }
+    _writers: Vec<Writer>,
 }
 
 /// Starts logging, for the rest of the process.
 pub fn start(settings: &LogSettings) -> io::Result<Logging> {
     ids::show(settings.ids);
-    let mut logging = Logging {
-        counters: Vec::new(),
-        guards: Vec::new(),
-    };
-    let console = logging.writer(io::stderr());
-    let file = match &settings.file {
-        Some(path) => {
-            let file = RotatingFile::open(path, settings.file_limit, settings.files_kept)?;
-            Some(logging.writer(file))
-        }
+    report_panics();
+    let console: Box<dyn Write + Send> = Box::new(io::stderr());
+    let file: Option<Box<dyn Write + Send>> = match &settings.file {
+        Some(path) => Some(Box::new(RotatingFile::open(
+            path,
+            settings.file_limit,
+            settings.files_kept,
+        )?)),
         None => None,
     };
-    let colours = io::stderr().is_terminal();
-    let layers = match file {
-        // The same bytes for both: a line is put together once.
-        Some(file) if !colours => vec![layer(settings.format, false, console.and(file))],
-        Some(file) => vec![
-            layer(settings.format, true, console),
-            layer(settings.format, false, file),
-        ],
-        None => vec![layer(settings.format, colours, console)],
+    let colours = io::stderr().is_terminal() && settings.format == LogFormat::Text;
+    // Without colours both get the same bytes: a line is put together once.
+    let sinks = match (colours, file) {
+        (true, Some(file)) => vec![(true, vec![console]), (false, vec![file])],
+        (false, Some(file)) => vec![(false, vec![console, file])],
+        (_, None) => vec![(colours, vec![console])],
     };
+    let (mut layers, mut writers) = (Vec::new(), Vec::new());
+    for (colours, sinks) in sinks {
+        let (lines, writer) = Writer::start(sinks)?;
+        layers.push(layer(settings.format, colours, lines));
+        writers.push(writer);
+    }
     let subscriber = tracing_subscriber::registry().with(layers.with_filter(filter(settings.level)));
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
-    Ok(logging)
+    Ok(Logging { _writers: writers })
 }
 
-impl Logging {
-    fn writer(&mut self, target: impl io::Write + Send + 'static) -> NonBlocking {
-        let (writer, guard) = NonBlockingBuilder::default()
-            .lossy(true)
-            .buffered_lines_limit(BUFFERED_LINES)
-            .finish(io::BufWriter::new(target));
-        self.counters.push(writer.error_counter());
-        self.guards.push(guard);
-        writer
-    }
+/// A panic's message can hold what a client sent, so only its place is logged.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "a panic");
+    }));
 }
 
 fn layer<W>(format: LogFormat, colours: bool, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>

@@ -3,3 +3,4 @@
 pub mod ids;
 pub mod logging;
 mod rotation;
+mod writer;

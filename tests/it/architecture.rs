@@ -44,7 +44,7 @@ const ONLY: &str = "
     Uuid::new_v4 Uuid::new_v7 Uuid::now_v7 | ids | ids come from the id source
     SystemTime::now Instant::now Timestamp::now Zoned::now | clock | time comes from the clock, which tests can step
     tokio::spawn tokio::task::spawn task::spawn | shutdown | shutdown would not wait for a task outside the tracker
-    tokio::task::spawn_blocking task::spawn_blocking | shutdown store::sqlite | only a store awaits one in place
+    tokio::task::spawn_blocking task::spawn_blocking | app store::sqlite | only who awaits one in place may
     thread::spawn std::thread::spawn | | a thread has a name: std::thread::Builder
     thread::Builder | main app store::sqlite telemetry | threads are made in known places only
     env::var env::var_os env::vars | config | settings are read in one place

@@ -1,15 +1,12 @@
 //! The integration tests: the real program in its own process, judged from outside.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod architecture;
 mod cli;
 mod contract;
 mod faults;
 mod process;
+mod reply;
+mod store;
 mod support;

@@ -14,9 +14,6 @@ use axum::{
 use crate::http::Http;
 
 pub(in crate::http) async fn cors(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
-    if http.settings.cors_origins.is_empty() {
-        return next.run(request).await;
-    }
     let origin = request.headers().get(header::ORIGIN).cloned();
     let allowed = origin.filter(|origin| {
         http.settings

@@ -1,27 +1,18 @@
 //! Who the request thinks it is talking to, and how long it takes to say so.
 
-use std::sync::Arc;
-
 use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, Uri, Version, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
+    extract::Request,
+    http::{Version, header},
 };
 
 use crate::http::{Http, problem::Problem};
 
 const LONGEST_TARGET: usize = 8 * 1024;
 
-pub(in crate::http) async fn host(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
-    match judge(&http, request.uri(), request.version(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-fn judge(http: &Http, uri: &Uri, version: Version, headers: &HeaderMap) -> Result<(), Problem> {
-    let target = uri.path().len() + uri.query().map_or(0, str::len);
+/// Judges a request by its target and its host.
+pub(super) fn judge(http: &Http, request: &Request) -> Result<(), Problem> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if target > LONGEST_TARGET {
         return Err(Problem::uri_too_long());
     }
@@ -29,7 +20,7 @@ fn judge(http: &Http, uri: &Uri, version: Version, headers: &HeaderMap) -> Resul
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().map_err(|_| invalid())?,
         // HTTP/1.0 knew no hosts, and some health checks still speak it.
-        (None, None) if version == Version::HTTP_10 => return Ok(()),
+        (None, None) if request.version() == Version::HTTP_10 => return Ok(()),
         _ => return Err(Problem::bad_request("Exactly one Host header is required.")),
     };
     let name = host_name(host).ok_or_else(invalid)?;

@@ -4,17 +4,14 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    extract::{Request, State},
+    extract::Request,
     http::header,
-    middleware::Next,
-    response::Response,
 };
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -26,20 +23,21 @@ use crate::{http::Http, shutdown::Shutdown};
 const LONGEST: Duration = Duration::from_secs(5);
 const MOST: usize = 16 * 1024 * 1024;
 
-pub(in crate::http) async fn linger(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
+/// Makes the body of a request, if it has one, linger when it is dropped unread.
+pub(super) fn over(http: &Http, request: Request) -> Request {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return request;
     }
     // A client that waits for a "100 Continue" sends nothing after a refusal; reading would ask it to.
-    let asks_first = request.headers().contains_key(header::EXPECT);
-    let request = request.map(|body| {
+    let began = !request.headers().contains_key(header::EXPECT);
+    let shutdown = http.shutdown.clone();
+    request.map(|body| {
         Body::new(Lingering {
             rest: Some(body),
-            began: !asks_first,
-            shutdown: http.shutdown.clone(),
+            began,
+            shutdown,
         })
-    });
-    next.run(request).await
+    })
 }
 
 struct Lingering {

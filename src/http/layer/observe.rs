@@ -1,18 +1,14 @@
-//! Around everything: the request's name, panics, errors, common headers and the one log line.
-
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+//! The request's name, the shape of its errors, the headers that every answer carries, and the one log line.
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::Response,
 };
-use futures_util::FutureExt;
 
 use crate::{
     clock::Stopwatch,
-    http::{Http, problem::Problem},
+    http::{Http, api::is_known, problem::Problem},
 };
 
 /// What the lines of requests are filed under.
@@ -43,43 +39,71 @@ const COMMON: [(HeaderName, HeaderValue); 7] = [
     ),
 ];
 
-pub(in crate::http) async fn observe(
-    State(http): State<Arc<Http>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let watch = Stopwatch::start();
-    let (request_id, id_header) = name(&http, request.headers());
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
+/// What is remembered of a request until it is answered.
+pub(super) struct Observed {
+    watch: Stopwatch,
+    request_id: String,
+    id_header: HeaderValue,
+    method: Method,
+    route: Option<MatchedPath>,
+}
 
-    let ran = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut response =
-        ran.unwrap_or_else(|_| axum::response::IntoResponse::into_response(Problem::internal("a panic")));
+impl Observed {
+    pub(super) fn begin(http: &Http, request: &Request) -> Self {
+        let watch = Stopwatch::start();
+        let (request_id, id_header) = name(http, request.headers());
+        let method = request.method().clone();
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        Self {
+            watch,
+            request_id,
+            id_header,
+            method,
+            route,
+        }
+    }
 
-    let mut cause = None;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        cause = problem.cause().map(str::to_owned);
-        response = with_headers_of(&response, problem.render(&request_id));
+    /// Shapes the error, if it is one, completes the headers and writes the log line.
+    pub(super) fn finish(self, http: &Http, mut response: Response) -> Response {
+        let mut cause = None;
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            cause = problem.cause().map(str::to_owned);
+            response = with_headers_of(&response, problem.render(&self.request_id));
+        }
+        self.log(response.status(), cause.as_deref());
+        let headers = response.headers_mut();
+        headers.reserve(COMMON.len() + 2);
+        for (name, value) in COMMON {
+            headers.insert(name, value);
+        }
+        headers.insert(REQUEST_ID, self.id_header);
+        if http.shutdown.has_begun() {
+            // The connection is about to be closed; the client is not to send another request on it.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
-    let headers = response.headers_mut();
-    for (name, value) in COMMON {
-        headers.insert(name, value);
+
+    /// One line: never the path, which holds ids, and never the query, which holds what people look for.
+    fn log(&self, status: StatusCode, cause: Option<&str>) {
+        // A method can be any token; only those with a meaning are shown.
+        let method = if is_known(&self.method) {
+            self.method.as_str()
+        } else {
+            "OTHER"
+        };
+        let route = self.route.as_ref().map_or("(none)", MatchedPath::as_str);
+        let status = status.as_u16();
+        let duration_us = u64::try_from(self.watch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let request_id = self.request_id.as_str();
+        if status == 500 {
+            tracing::error!(target: TARGET, method, route, status, duration_us, request_id, cause, "request");
+        } else if status == 503 {
+            tracing::warn!(target: TARGET, method, route, status, duration_us, request_id, cause, "request");
+        } else {
+            tracing::info!(target: TARGET, method, route, status, duration_us, request_id, "request");
+        }
     }
-    headers.insert(REQUEST_ID, id_header);
-    if http.shutdown.has_begun() {
-        // The connection is about to be closed; the client is not to send another request on it.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    log(
-        &method,
-        route.as_ref(),
-        response.status(),
-        watch.elapsed(),
-        &request_id,
-        cause.as_deref(),
-    );
-    response
 }
 
 /// The client's name for the request if it is a plain one, else ours.
@@ -106,33 +130,4 @@ fn with_headers_of(outer: &Response, mut rendered: Response) -> Response {
         }
     }
     rendered
-}
-
-/// One line: never the path, which holds ids, and never the query, which holds what people look for.
-fn log(
-    method: &Method,
-    route: Option<&MatchedPath>,
-    status: StatusCode,
-    duration: Duration,
-    request_id: &str,
-    cause: Option<&str>,
-) {
-    // A method can be any token; only those with a meaning are shown.
-    let method = if crate::http::api::is_known(method) {
-        method.as_str()
-    } else {
-        "OTHER"
-    };
-    let route = route.map_or("(none)", MatchedPath::as_str);
-    let status = status.as_u16();
-    let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    match status {
-        500 => {
-            tracing::error!(target: TARGET, method, route, status, duration_us, request_id, cause, "request")
-        }
-        503 => {
-            tracing::warn!(target: TARGET, method, route, status, duration_us, request_id, cause, "request")
-        }
-        _ => tracing::info!(target: TARGET, method, route, status, duration_us, request_id, "request"),
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// Page caches of all connections together stay below 32 MiB: 8 for the writer, 2 for each reader.
 const WRITER_CACHE_KIB: u32 = 8 * 1024;
@@ -52,6 +52,8 @@ fn settle(db: Connection, cache_kib: u32) -> rusqlite::Result<Connection> {
          PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON;"
     ))?;
+    // Plans do not depend on bound values; else every new LIMIT would compile its statement anew.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     Ok(db)
 }

@@ -83,9 +83,7 @@ async fn every_user_message_gets_one_answer_placed_after_it() {
     }
 
     let page = service
-        .get(&format!(
-            "/conversations/{conversation}/messages?page_size=100"
-        ))
+        .get(&format!("/conversations/{conversation}/messages?page_size=100"))
         .await
         .expect(200);
     let order: Vec<&str> = page["results"]
@@ -102,10 +100,7 @@ async fn every_user_message_gets_one_answer_placed_after_it() {
             .expect("a place in the list")
     };
     for (message, answer) in &replies {
-        assert!(
-            place(message) < place(answer),
-            "{answer} comes before {message}"
-        );
+        assert!(place(message) < place(answer), "{answer} comes before {message}");
     }
 }
 
@@ -119,10 +114,7 @@ async fn an_assistant_message_triggers_nothing() {
     let last = service.message(&conversation, "user", "so").await;
     service.finished_reply(&conversation, &last).await;
 
-    assert_eq!(
-        service.texts(&conversation).await,
-        ["hello", "so", OTHERWISE]
-    );
+    assert_eq!(service.texts(&conversation).await, ["hello", "so", OTHERWISE]);
 }
 
 /// A6: each its own, however many come at once
@@ -143,8 +135,7 @@ async fn messages_that_arrive_together_get_their_own_answers() {
         .take(25)
         .map(|&(text, answer)| {
             let (client, conversation) = (service.client.clone(), conversation.clone());
-            let posted =
-                tokio::spawn(async move { client.message(&conversation, "user", text).await });
+            let posted = tokio::spawn(async move { client.message(&conversation, "user", text).await });
             (posted, answer)
         })
         .collect();

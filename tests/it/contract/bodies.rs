@@ -57,10 +57,7 @@ async fn only_a_title_may_be_null() {
     )
     .await;
     let table = [
-        (
-            r#"{"text": null, "role": "user"}"#,
-            json!({ "text": [NULL] }),
-        ),
+        (r#"{"text": null, "role": "user"}"#, json!({ "text": [NULL] })),
         (r#"{"text": "x", "role": null}"#, json!({ "role": [NULL] })),
     ];
     refused(&service, &messages(&service).await, &table).await;
@@ -76,10 +73,7 @@ async fn a_title_may_be_absent_null_or_empty() {
         (json!({ "description": "d", "title": null }), json!(null)),
         (json!({ "description": "d", "title": "" }), json!("")),
         (json!({ "description": "d", "title": "   " }), json!("")),
-        (
-            json!({ "description": "d", "title": " a  b\t" }),
-            json!("a  b"),
-        ),
+        (json!({ "description": "d", "title": " a  b\t" }), json!("a  b")),
     ] {
         let made = service.post_json("/conversations/", &sent).await;
         rows.equal(&sent, &made.expect(201)["title"], &kept);
@@ -107,10 +101,7 @@ async fn the_white_space_around_a_string_goes() {
             .await;
         rows.equal(format!("text {sent:?}"), &made.expect(201)["text"], kept);
         let made = service
-            .post_json(
-                "/conversations/",
-                &json!({ "title": sent, "description": sent }),
-            )
+            .post_json("/conversations/", &json!({ "title": sent, "description": sent }))
             .await;
         let made = made.expect(201);
         rows.equal(format!("title {sent:?}"), &made["title"], kept);
@@ -155,11 +146,7 @@ async fn a_description_and_a_text_may_not_be_blank() {
                 &json!({ "text": [BLANK] }),
             );
         } else {
-            rows.equal(
-                format!("{blank:?}"),
-                [made.status, posted.status],
-                [201, 201],
-            );
+            rows.equal(format!("{blank:?}"), [made.status, posted.status], [201, 201]);
         }
     }
 }
@@ -185,9 +172,7 @@ async fn a_string_is_a_string() {
         r#"{"a": "x"}"#,
     ] {
         let body = format!(r#"{{"description": "d", "title": {value}}}"#);
-        let answer = service
-            .post("/conversations/", "application/json", body)
-            .await;
+        let answer = service.post("/conversations/", "application/json", body).await;
         rows.error(
             format!("title {value:.20}"),
             &answer,
@@ -196,9 +181,7 @@ async fn a_string_is_a_string() {
         );
 
         let body = format!(r#"{{"description": {value}}}"#);
-        let answer = service
-            .post("/conversations/", "application/json", body)
-            .await;
+        let answer = service.post("/conversations/", "application/json", body).await;
         rows.error(
             format!("description {value:.20}"),
             &answer,
@@ -221,17 +204,10 @@ async fn a_string_is_a_string() {
 #[tokio::test]
 async fn nul_and_half_surrogates_are_refused_by_name() {
     let service = service().await;
-    let surrogate =
-        |point: &str| json!([format!("Surrogate characters are not allowed: U+{point}.")]);
+    let surrogate = |point: &str| json!([format!("Surrogate characters are not allowed: U+{point}.")]);
     let table = [
-        (
-            r#"{"description": "a\u0000b"}"#,
-            json!({ "description": [NUL] }),
-        ),
-        (
-            r#"{"description": "\u0000"}"#,
-            json!({ "description": [NUL] }),
-        ),
+        (r#"{"description": "a\u0000b"}"#, json!({ "description": [NUL] })),
+        (r#"{"description": "\u0000"}"#, json!({ "description": [NUL] })),
         (
             r#"{"description": "d", "title": "\u0000"}"#,
             json!({ "title": [NUL] }),
@@ -255,10 +231,7 @@ async fn nul_and_half_surrogates_are_refused_by_name() {
     ];
     refused(&service, "/conversations/", &table).await;
     let table = [
-        (
-            r#"{"role": "user", "text": "x\u0000"}"#,
-            json!({ "text": [NUL] }),
-        ),
+        (r#"{"role": "user", "text": "x\u0000"}"#, json!({ "text": [NUL] })),
         (
             r#"{"role": "user", "text": "\ud83d x"}"#,
             json!({ "text": surrogate("D83D") }),
@@ -290,11 +263,7 @@ async fn every_other_character_is_kept() {
         let made = service.post(&path, "application/json", body).await;
         rows.equal(escaped, &made.expect(201)["text"], kept);
         let read = service.get(made.header("location")).await;
-        rows.equal(
-            format!("{escaped}, read again"),
-            &read.expect(200)["text"],
-            kept,
-        );
+        rows.equal(format!("{escaped}, read again"), &read.expect(200)["text"], kept);
     }
 }
 
@@ -334,10 +303,7 @@ async fn all_wrong_fields_are_reported_at_once() {
     let service = service().await;
     let long = "x".repeat(501);
     let answer = service
-        .post_json(
-            "/conversations/",
-            &json!({ "title": 5, "description": long }),
-        )
+        .post_json("/conversations/", &json!({ "title": 5, "description": long }))
         .await;
     let too_long = "Ensure this field has no more than 500 characters.";
     assert_error(
@@ -347,10 +313,7 @@ async fn all_wrong_fields_are_reported_at_once() {
     );
 
     let answer = service
-        .post_json(
-            &messages(&service).await,
-            &json!({ "text": " ", "role": "me" }),
-        )
+        .post_json(&messages(&service).await, &json!({ "text": " ", "role": "me" }))
         .await;
     assert_error(
         &answer,
@@ -365,18 +328,12 @@ async fn unknown_fields_are_ignored() {
     let service = service().await;
     let other = service.conversation("other").await;
     let forged = "00000000-0000-4000-8000-00000000f00d";
-    let numbers = format!(
-        "[1e400, {}, -1E-999, 0.{}]",
-        "7".repeat(5_000),
-        "3".repeat(5_000)
-    );
+    let numbers = format!("[1e400, {}, -1E-999, 0.{}]", "7".repeat(5_000), "3".repeat(5_000));
 
     let body = format!(
         r#"{{"description": "d", "conversation_id": "{forged}", "date_created": "1970-01-01T00:00:00Z", "x": {numbers}, "": null}}"#
     );
-    let made = service
-        .post("/conversations/", "application/json", body)
-        .await;
+    let made = service.post("/conversations/", "application/json", body).await;
     let made = made.expect(201);
     let id = made["conversation_id"].as_str().expect("an id");
     assert_ne!(id, forged);

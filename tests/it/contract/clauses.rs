@@ -19,10 +19,7 @@ fn every_clause_has_a_proof() {
     let unproved: Vec<_> = stated.difference(&proved).collect();
     let unknown: Vec<_> = proved.difference(&stated).collect();
 
-    assert!(
-        unproved.is_empty(),
-        "clauses that no test names: {unproved:?}"
-    );
+    assert!(unproved.is_empty(), "clauses that no test names: {unproved:?}");
     assert!(
         unknown.is_empty(),
         "clauses that tests name and the page does not have: {unknown:?}"

@@ -81,22 +81,14 @@ async fn deleting_a_message_whose_reply_is_under_way_leaves_no_orphan() {
         let path = format!("/conversations/{conversation}/messages/{message}");
         assert_eq!(service.delete(&path).await.status, 204);
         let left = service.texts(&conversation).await;
-        assert_error(
-            &service.get(&format!("{path}/reply")).await,
-            404,
-            &not_found(),
-        );
+        assert_error(&service.get(&format!("{path}/reply")).await, 404, &not_found());
 
         // When a later message has its answer, a reply that was still alive would have come too.
         let last = service.message(&conversation, "user", "so").await;
         service.finished_reply(&conversation, &last).await;
         let now = service.texts(&conversation).await;
         rows.equal(format!("round {round}"), now.len(), left.len() + 2);
-        rows.equal(
-            format!("round {round}"),
-            &now[..left.len()],
-            left.as_slice(),
-        );
+        rows.equal(format!("round {round}"), &now[..left.len()], left.as_slice());
     }
 }
 
@@ -148,11 +140,7 @@ async fn deleting_an_answered_message_leaves_the_answer() {
         service.texts(&conversation).await,
         ["Hello! How can I assist you today?"]
     );
-    assert_error(
-        &service.get(&format!("{path}/reply")).await,
-        404,
-        &not_found(),
-    );
+    assert_error(&service.get(&format!("{path}/reply")).await, 404, &not_found());
 }
 
 /// D4, S3: the answer goes, the question and the story of its reply stay
@@ -209,15 +197,8 @@ async fn a_message_that_meets_a_deletion_is_stored_or_too_late() {
                 statuses.iter().all(|status| matches!(status, 201 | 404)),
                 "{statuses:?}"
             );
-            assert!(
-                statuses.is_sorted(),
-                "a message after the deletion: {statuses:?}"
-            );
+            assert!(statuses.is_sorted(), "a message after the deletion: {statuses:?}");
         }
-        assert_error(
-            &service.get(&format!("{path}/messages")).await,
-            404,
-            &not_found(),
-        );
+        assert_error(&service.get(&format!("{path}/messages")).await, 404, &not_found());
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{assert_error, head, not_found, service, service_with};
-use crate::support::{SOON, Server, eventually};
+use crate::support::{SOON, Server, eventually, texts};
 
 /// D6: SIGKILL right after the answers
 #[tokio::test]
@@ -25,15 +25,8 @@ async fn what_was_answered_survives_the_death_of_the_process() {
     let server = Server::builder_over(&home).start().await;
     let client = server.client();
 
-    assert_eq!(
-        client.get(&format!("{path}/{kept}")).await.text(),
-        kept_body
-    );
-    assert_error(
-        &client.get(&format!("{path}/{gone}")).await,
-        404,
-        &not_found(),
-    );
+    assert_eq!(client.get(&format!("{path}/{kept}")).await.text(), kept_body);
+    assert_error(&client.get(&format!("{path}/{gone}")).await, 404, &not_found());
     let reply = client.finished_reply(&conversation, &asked).await;
     assert_eq!(reply["status"], "succeeded", "{reply}");
     assert_eq!(
@@ -42,36 +35,67 @@ async fn what_was_answered_survives_the_death_of_the_process() {
     );
 }
 
-/// D7: the client leaves as soon as it has said everything
+/// D7: the client hangs up with its last byte, sent at once or when it was told to go on
 #[tokio::test]
 async fn a_request_that_arrived_whole_is_carried_out_once() {
     let service = service().await;
     let conversation = service.conversation("impatient").await;
     let mut expected = Vec::new();
-    for number in 10..30 {
+    for number in 10..50 {
+        let asks_first = number % 2 == 0;
         let body = json!({ "role": "assistant", "text": number.to_string() }).to_string();
-        let lines = [
+        let head = head(&[
             &format!("POST /conversations/{conversation}/messages/create HTTP/1.1"),
             "Host: localhost",
             "Content-Type: application/json",
             &service.key_line(),
             &format!("Content-Length: {}", body.len()),
-        ];
+            if asks_first {
+                "Expect: 100-continue"
+            } else {
+                "A: b"
+            },
+        ]);
         let mut raw = service.connect().await;
-        raw.send(head(&lines) + &body)
-            .await
-            .expect("a request to send");
+        if asks_first {
+            raw.send(head).await.expect("a head to send");
+            assert_eq!(raw.head().await.expect("an interim answer").0, 100);
+            raw.send(body).await.expect("a body to send");
+        } else {
+            raw.send(head + &body).await.expect("a request to send");
+        }
         raw.finish().await.expect("an end to send");
         drop(raw);
         expected.push(number.to_string());
     }
 
-    let stored = eventually("all messages are stored", SOON, async || {
-        let stored = service.texts(&conversation).await;
-        (stored.len() >= expected.len()).then_some(stored)
+    let list = format!("/conversations/{conversation}/messages?page_size=100");
+    let mut stored = Vec::new();
+    eventually("all messages are stored", SOON, async || {
+        stored = texts(&service.get(&list).await.expect(200));
+        stored.sort();
+        (stored.len() >= expected.len()).then_some(())
     })
     .await;
-    let mut stored = stored;
-    stored.sort();
     assert_eq!(stored, expected);
+}
+
+/// D7: a client that has said everything may say so and still listen
+#[tokio::test]
+async fn a_client_that_closes_its_side_still_gets_its_answer() {
+    let service = service().await;
+    let body = r#"{"description": "half closed"}"#;
+    let head = head(&[
+        "POST /conversations/ HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        &service.key_line(),
+        &format!("Content-Length: {}", body.len()),
+    ]);
+    let mut raw = service.connect().await;
+    raw.send(head + body).await.expect("a request to send");
+    raw.finish().await.expect("an end to send");
+
+    raw.answer().await.expect("an answer").expect(201);
+    assert!(raw.is_closed(SOON).await);
 }

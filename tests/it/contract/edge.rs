@@ -17,36 +17,21 @@ async fn answers(service: &Service) -> Vec<(&'static str, Answer)> {
     let large = vec![b' '; 3_000_000];
     vec![
         ("200", service.get(&path).await),
-        (
-            "200 of a list",
-            service.get(&format!("{path}/messages")).await,
-        ),
+        ("200 of a list", service.get(&format!("{path}/messages")).await),
         ("200 of HEAD", service.ask(Method::HEAD, &path).await),
         ("200 of a probe", service.get("/livez").await),
         ("201", service.post_json("/conversations/", &body).await),
-        (
-            "204",
-            service.delete(&format!("{path}/messages/{message}")).await,
-        ),
+        ("204", service.delete(&format!("{path}/messages/{message}")).await),
         ("204 of OPTIONS", service.ask(Method::OPTIONS, &path).await),
-        (
-            "200 of DELETE",
-            service.delete(&format!("{path}/delete")).await,
-        ),
-        (
-            "400",
-            service.post_json("/conversations/", &json!({})).await,
-        ),
+        ("200 of DELETE", service.delete(&format!("{path}/delete")).await),
+        ("400", service.post_json("/conversations/", &json!({})).await),
         (
             "400 of a host",
             service.exchange(&["GET / HTTP/1.1", "Host: a_b"], "").await,
         ),
         (
             "401",
-            service
-                .anonymous()
-                .post_json("/conversations/", &body)
-                .await,
+            service.anonymous().post_json("/conversations/", &body).await,
         ),
         ("404 of a route", service.get("/nope").await),
         (
@@ -56,14 +41,9 @@ async fn answers(service: &Service) -> Vec<(&'static str, Answer)> {
         ("405", service.ask(Method::PUT, "/conversations/").await),
         (
             "413",
-            service
-                .post("/conversations/", "application/json", large)
-                .await,
+            service.post("/conversations/", "application/json", large).await,
         ),
-        (
-            "415",
-            service.post("/conversations/", "text/plain", "x").await,
-        ),
+        ("415", service.post("/conversations/", "text/plain", "x").await),
     ]
 }
 
@@ -132,12 +112,7 @@ async fn a_request_id_is_kept_if_it_is_well_formed() {
     };
     let longest = "x".repeat(64);
     let mut rows = Rows::default();
-    for good in [
-        "a",
-        "A.b_c-9",
-        "0199c0de-0000-7000-8000-000000000001",
-        &longest,
-    ] {
+    for good in ["a", "A.b_c-9", "0199c0de-0000-7000-8000-000000000001", &longest] {
         rows.equal(good, ask(good).await, good);
     }
     let too_long = "x".repeat(65);
@@ -188,16 +163,8 @@ async fn a_target_of_more_than_8_kib_is_too_long() {
         }
     }
     for length in [70_000, 600_000] {
-        let status = refused_head(
-            &service,
-            &[&format!("GET {path}{} HTTP/1.1", "x".repeat(length))],
-        )
-        .await;
-        rows.equal(
-            format!("a target of {length}"),
-            matches!(status, 414 | 431),
-            true,
-        );
+        let status = refused_head(&service, &[&format!("GET {path}{} HTTP/1.1", "x".repeat(length))]).await;
+        rows.equal(format!("a target of {length}"), matches!(status, 414 | 431), true);
     }
 }
 

@@ -31,12 +31,7 @@ async fn every_error_has_the_envelope_and_its_sentence() {
     );
     let answer = service.post_json(post, &json!([])).await;
     let said = "Invalid data. Expected a dictionary, but got list.";
-    rows.error(
-        "a body",
-        &answer,
-        400,
-        &json!({ "non_field_errors": [said] }),
-    );
+    rows.error("a body", &answer, 400, &json!({ "non_field_errors": [said] }));
     let answer = anonymous.post_json(post, &body).await;
     rows.error(
         "no key",
@@ -89,10 +84,7 @@ async fn the_message_repeats_the_status_line() {
             ["PUT /conversations/ HTTP/1.1", "Host: localhost", TEXT].as_slice(),
             405,
         ),
-        (
-            &["POST /conversations/ HTTP/1.1", "Host: localhost", HUGE],
-            413,
-        ),
+        (&["POST /conversations/ HTTP/1.1", "Host: localhost", HUGE], 413),
         (
             &[
                 "POST /conversations/ HTTP/1.1",
@@ -115,11 +107,7 @@ async fn the_message_repeats_the_status_line() {
         rows.equal(lines[0], status, code);
 
         let answer = service.exchange(lines, "").await;
-        rows.equal(
-            lines[0],
-            answer.json()["message"].as_str(),
-            Some(phrase.as_str()),
-        );
+        rows.equal(lines[0], answer.json()["message"].as_str(), Some(phrase.as_str()));
     }
 }
 
@@ -160,18 +148,8 @@ async fn route_method_size_and_key_are_judged_in_this_order() {
             ("method before size", [put, TEXT, no, HUGE], "", 405),
             ("method before key", [put, TEXT, no, none], "", 405),
             ("size before key", [post, TEXT, no, HUGE], "", 413),
-            (
-                "size before existence",
-                [&nobody, TEXT, &key, HUGE],
-                "",
-                413,
-            ),
-            (
-                "size before content type",
-                [post, TEXT, &key, HUGE],
-                "",
-                413,
-            ),
+            ("size before existence", [&nobody, TEXT, &key, HUGE], "", 413),
+            ("size before content type", [post, TEXT, &key, HUGE], "", 413),
         ],
     )
     .await;
@@ -193,12 +171,7 @@ async fn key_existence_content_type_size_and_body_are_judged_in_this_order() {
         &service,
         &[
             ("key before existence", [&nobody, TEXT, no, one], "{", 401),
-            (
-                "key before content type",
-                [&create, TEXT, no, one],
-                "{",
-                401,
-            ),
+            ("key before content type", [&create, TEXT, no, one], "{", 401),
             ("key before body", [&create, JSON, no, one], "{", 401),
             (
                 "key before size while reading",
@@ -212,24 +185,14 @@ async fn key_existence_content_type_size_and_body_are_judged_in_this_order() {
                 "{",
                 404,
             ),
-            (
-                "existence before body",
-                [&nobody, JSON, &key, one],
-                "{",
-                404,
-            ),
+            ("existence before body", [&nobody, JSON, &key, one], "{", 404),
             (
                 "existence before size while reading",
                 [&nobody, JSON, &key, large],
                 &body,
                 404,
             ),
-            (
-                "content type before body",
-                [&create, TEXT, &key, one],
-                "{",
-                415,
-            ),
+            ("content type before body", [&create, TEXT, &key, one], "{", 415),
             (
                 "content type before size while reading",
                 [&create, TEXT, &key, large],
@@ -265,16 +228,8 @@ async fn a_500_tells_a_request_id_and_no_cause() {
     let answer = service.get(&format!("/conversations/{conversation}")).await;
 
     let id = answer.header("x-request-id").to_owned();
-    let said = answer.json()["details"]["detail"][0]
-        .as_str()
-        .expect("a sentence")
-        .to_owned();
-    assert_error(&answer, 500, &json!({ "detail": [said] }));
-    assert!(
-        said.starts_with("An unexpected error occurred.") && said.contains(&id),
-        "{said}"
-    );
-    assert!(!said.contains("table"), "{said}");
+    let details = json!({ "detail": ["An unexpected error occurred."], "request_id": [id] });
+    assert_error(&answer, 500, &details);
     assert_error(&service.get("/nope").await, 404, &not_found());
     eventually("the cause is in the log", SOON, async || {
         let log = service.server().log();
@@ -312,9 +267,7 @@ async fn a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on() {
     };
     let conversation = service.conversation("busy").await;
     let database = database(&service);
-    database
-        .execute_batch("BEGIN IMMEDIATE")
-        .expect("the write lock");
+    database.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
 
     let answer = service
         .post_json("/conversations/", &json!({ "description": "d" }))
@@ -322,10 +275,7 @@ async fn a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on() {
 
     let said = answer.json()["details"]["detail"].clone();
     assert_error(&answer, 503, &json!({ "detail": said }));
-    assert!(
-        said[0].as_str().is_some_and(|text| !text.is_empty()),
-        "{said}"
-    );
+    assert!(said[0].as_str().is_some_and(|text| !text.is_empty()), "{said}");
     let wait: u32 = answer.header("retry-after").parse().expect("whole seconds");
     assert!(wait >= 1);
     service
@@ -333,9 +283,7 @@ async fn a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on() {
         .await
         .expect(200);
 
-    database
-        .execute_batch("ROLLBACK")
-        .expect("the end of the lock");
+    database.execute_batch("ROLLBACK").expect("the end of the lock");
     eventually("writing works again", SOON, async || {
         let answer = service
             .post_json("/conversations/", &json!({ "description": "d" }))
@@ -351,34 +299,25 @@ async fn more_requests_at_once_than_allowed_are_sent_away() {
     let Some(service) = service_with(&[("MAX_IN_FLIGHT", "1")]).await else {
         return;
     };
-    let body = r#"{"description": "slow"}"#;
-    let lines = [
-        "POST /conversations/ HTTP/1.1",
-        "Host: localhost",
-        JSON,
-        "Expect: 100-continue",
-        &format!("Content-Length: {}", body.len()),
-        &service.key_line(),
-    ];
-    let mut slow = service.connect().await;
-    slow.send(head(&lines)).await.expect("a head to send");
-    assert_eq!(
-        slow.head().await.expect("an interim answer").0,
-        100,
-        "one request is under way"
-    );
+    let path = format!("/conversations/{}", service.conversation("crowded").await);
+    let database = database(&service);
+    database.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    let client = service.client.clone();
+    let slow = tokio::spawn(async move { client.conversation("waits for the lock").await });
 
-    let answer = service.get(&format!("/conversations/{NOBODY}")).await;
+    let answer = eventually("the only place is taken", SOON, async || {
+        let answer = service.get(&path).await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
 
     let said = answer.json()["details"]["detail"].clone();
     assert_error(&answer, 503, &json!({ "detail": said }));
     let wait: u32 = answer.header("retry-after").parse().expect("whole seconds");
     assert!(wait >= 1);
-    slow.send(body).await.expect("a body to send");
-    slow.answer().await.expect("an answer").expect(201);
-    assert_error(
-        &service.get(&format!("/conversations/{NOBODY}")).await,
-        404,
-        &not_found(),
-    );
+    service.get("/livez").await.expect(200);
+
+    database.execute_batch("ROLLBACK").expect("the end of the lock");
+    slow.await.expect("the one that was let in");
+    service.get(&path).await.expect(200);
 }

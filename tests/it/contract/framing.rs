@@ -116,11 +116,7 @@ async fn a_head_that_takes_too_long_ends_the_connection() {
         .expect("half a head to send");
     match raw.answer().await {
         Ok(answer) => assert_eq!(answer.status, 408),
-        Err(error) => assert_ne!(
-            error.kind(),
-            ErrorKind::TimedOut,
-            "the connection stays open"
-        ),
+        Err(error) => assert_ne!(error.kind(), ErrorKind::TimedOut, "the connection stays open"),
     }
 }
 
@@ -151,29 +147,13 @@ async fn a_client_that_asks_first_is_refused_at_once() {
     let expect = "Expect: 100-continue";
     let mut rows = Rows::default();
     for (lines, status) in [
+        ([post, host, json, expect, "A: b", "Content-Length: 20"], 401),
         (
-            [post, host, json, expect, "A: b", "Content-Length: 20"],
+            [post, host, json, expect, "X-API-Key: wrong", "Content-Length: 20"],
             401,
         ),
-        (
-            [
-                post,
-                host,
-                json,
-                expect,
-                "X-API-Key: wrong",
-                "Content-Length: 20",
-            ],
-            401,
-        ),
-        (
-            [post, host, json, expect, &key, "Content-Length: 3000000"],
-            413,
-        ),
-        (
-            [&nobody, host, json, expect, &key, "Content-Length: 20"],
-            404,
-        ),
+        ([post, host, json, expect, &key, "Content-Length: 3000000"], 413),
+        ([&nobody, host, json, expect, &key, "Content-Length: 20"], 404),
         (
             [
                 post,

@@ -81,12 +81,7 @@ async fn the_key_is_judged_before_anything_else_is_told() {
                     .header("content-type", content_type)
                     .body("{");
                 let row = format!("{method} {path} as {content_type}");
-                rows.error(
-                    row,
-                    &Answer::of(request).await,
-                    401,
-                    &json!({ "detail": [said] }),
-                );
+                rows.error(row, &Answer::of(request).await, 401, &json!({ "detail": [said] }));
             }
         }
     }
@@ -148,17 +143,8 @@ async fn there_is_one_header_for_the_key_and_it_comes_once() {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let answer = create_with(&service, &lines).await;
         let said = answer.json()["details"]["detail"][0].clone();
-        rows.equal(
-            format!("{lines:?}"),
-            said == MISSING || said == INVALID,
-            true,
-        );
-        rows.error(
-            format!("{lines:?}"),
-            &answer,
-            401,
-            &json!({ "detail": [said] }),
-        );
+        rows.equal(format!("{lines:?}"), said == MISSING || said == INVALID, true);
+        rows.error(format!("{lines:?}"), &answer, 401, &json!({ "detail": [said] }));
     }
 }
 
@@ -228,10 +214,7 @@ async fn a_configured_key_is_the_only_key() {
         .with_key(DEFAULT_KEY)
         .post_json("/conversations/", &body)
         .await;
-    let accepted = service
-        .with_key(own)
-        .post_json("/conversations/", &body)
-        .await;
+    let accepted = service.with_key(own).post_json("/conversations/", &body).await;
 
     assert_error(&refused, 401, &json!({ "detail": [INVALID] }));
     accepted.expect(201);

@@ -25,10 +25,7 @@ async fn judge(rows: &mut Rows, service: &Service, field: &str, limit: usize, un
             }
             "title" => {
                 service
-                    .post_json(
-                        "/conversations/",
-                        &json!({ "description": "d", "title": value }),
-                    )
+                    .post_json("/conversations/", &json!({ "description": "d", "title": value }))
                     .await
             }
             _ => {
@@ -63,12 +60,7 @@ async fn strings_have_limits_counted_in_code_points() {
 #[tokio::test]
 async fn what_counts_is_code_points_after_trimming() {
     let service = service().await;
-    let padded = format!(
-        "{}{}{}",
-        " ".repeat(20),
-        "x".repeat(500),
-        "\u{3000}".repeat(20)
-    );
+    let padded = format!("{}{}{}", " ".repeat(20), "x".repeat(500), "\u{3000}".repeat(20));
     service
         .post_json("/conversations/", &json!({ "description": padded }))
         .await
@@ -159,9 +151,7 @@ async fn a_chunked_body_is_judged_as_it_comes() {
 async fn nested(service: &Service, opening: &str, levels: usize, closing: &str) -> Answer {
     let inner = opening.repeat(levels) + "1" + &closing.repeat(levels);
     let body = format!(r#"{{"description": "d", "x": {inner}}}"#);
-    service
-        .post("/conversations/", "application/json", body)
-        .await
+    service.post("/conversations/", "application/json", body).await
 }
 
 /// L4: as deep as anyone needs
@@ -171,11 +161,7 @@ async fn json_nests_64_levels_and_no_deeper() {
     let details = json!({ "detail": ["JSON parse error - nesting deeper than 64 levels."] });
     let mut rows = Rows::default();
     for (opening, closing) in [("[", "]"), (r#"{"a":"#, "}")] {
-        rows.equal(
-            opening,
-            nested(&service, opening, 63, closing).await.status,
-            201,
-        );
+        rows.equal(opening, nested(&service, opening, 63, closing).await.status, 201);
         for levels in [64, 2_000, 100_000] {
             let answer = nested(&service, opening, levels, closing).await;
             rows.error(format!("{levels} times {opening}"), &answer, 400, &details);
@@ -209,9 +195,7 @@ async fn a_search_term_has_at_most_256_code_points() {
             .get(&format!("{path}{}", query(&[("q", "ü".repeat(257))])))
             .await;
         rows.error(&path, &answer, 400, &json!({ "q": [too_long(256)] }));
-        let answer = service
-            .get(&format!("{path}?q={}", "x".repeat(3_000)))
-            .await;
+        let answer = service.get(&format!("{path}?q={}", "x".repeat(3_000))).await;
         rows.error(&path, &answer, 400, &json!({ "q": [too_long(256)] }));
     }
 }

@@ -39,11 +39,7 @@ async fn the_links_name_the_neighbouring_pages() {
             Some("?page_size=5"),
         ),
         ("?page_size=0", Some("?page=2&page_size=0"), None),
-        (
-            "?page_size=abc&page=last",
-            None,
-            Some("?page=2&page_size=abc"),
-        ),
+        ("?page_size=abc&page=last", None, Some("?page=2&page_size=abc")),
         (
             "?role=assistant&q=&page=2",
             Some("?page=3&q=&role=assistant"),
@@ -63,8 +59,7 @@ async fn the_links_name_the_neighbouring_pages() {
         ("?x=a;b=c", Some("?page=2&x=a%3Bb%3Dc"), None),
     ] {
         let answer = service.get_raw(&format!("{list}{asked}")).await.expect(200);
-        let link =
-            |query: Option<&str>| query.map(|query| format!("{}{list}{query}", service.base_url()));
+        let link = |query: Option<&str>| query.map(|query| format!("{}{list}{query}", service.base_url()));
         rows.equal(
             format!("next of {asked:?}"),
             answer["next"].as_str(),
@@ -91,6 +86,24 @@ async fn the_links_keep_the_prefix_of_the_request() {
         let base = format!("{}{prefix}{list}", service.base_url());
         assert_eq!(page["next"], format!("{base}?page=3&page_size=1"));
         assert_eq!(page["previous"], format!("{base}?page_size=1"));
+    }
+}
+
+/// P3: the path as it was written
+#[tokio::test]
+async fn the_links_keep_the_path_of_the_request() {
+    let service = service().await;
+    let list = list_of(&service, 2).await;
+    let upper = list
+        .replace("conversations/", "")
+        .to_uppercase()
+        .replace("MESSAGES", "messages");
+    for path in [format!("{list}/"), format!("/conversations{upper}")] {
+        let page = service.get(&format!("{path}?page_size=1")).await.expect(200);
+        assert_eq!(
+            page["next"],
+            format!("{}{path}?page=2&page_size=1", service.base_url())
+        );
     }
 }
 
@@ -121,9 +134,7 @@ type Pairs = Vec<(String, String)>;
 
 fn decoded(url: &str) -> Pairs {
     let (_, query) = url.split_once('?').expect("a query");
-    form_urlencoded::parse(query.as_bytes())
-        .into_owned()
-        .collect()
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 /// P3: whatever the parameters are, the links carry them all
@@ -137,12 +148,8 @@ fn any_parameters_survive_the_round_trip_through_the_links() {
     });
     let reserved = |name: &String| !["page", "page_size", "q", "role"].contains(&name.as_str());
     let name = prop::string::string_regex("[a-cPZ _~*%&+=;é\u{0}-\u{1f}]{0,4}").expect("a pattern");
-    let unknown = prop::collection::vec(
-        (name.prop_filter("reserved", reserved), any::<String>()),
-        0..5,
-    );
-    let term =
-        prop::sample::subsequence(TEXT.chars().collect::<Vec<_>>(), 1).prop_map(String::from_iter);
+    let unknown = prop::collection::vec((name.prop_filter("reserved", reserved), any::<String>()), 0..5);
+    let term = prop::sample::subsequence(TEXT.chars().collect::<Vec<_>>(), 1).prop_map(String::from_iter);
     let config = Config {
         cases: 48,
         failure_persistence: None,

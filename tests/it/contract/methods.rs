@@ -22,14 +22,8 @@ async fn paths(service: &Service) -> Vec<(String, &'static str)> {
             (format!("{base}/delete"), "DELETE, OPTIONS"),
             (format!("{base}/messages"), "GET, HEAD, OPTIONS"),
             (format!("{base}/messages/create"), "POST, OPTIONS"),
-            (
-                format!("{base}/messages/{message}"),
-                "GET, HEAD, DELETE, OPTIONS",
-            ),
-            (
-                format!("{base}/messages/{message}/reply"),
-                "GET, HEAD, OPTIONS",
-            ),
+            (format!("{base}/messages/{message}"), "GET, HEAD, DELETE, OPTIONS"),
+            (format!("{base}/messages/{message}/reply"), "GET, HEAD, OPTIONS"),
         ]);
     }
     paths
@@ -46,9 +40,7 @@ async fn a_method_that_a_path_does_not_have_is_not_allowed() {
     let service = service().await;
     let mut rows = Rows::default();
     for (path, allow) in paths(&service).await {
-        for name in [
-            "GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "FOO", "get",
-        ] {
+        for name in ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "FOO", "get"] {
             if set(allow).contains(name) {
                 continue;
             }
@@ -98,18 +90,11 @@ async fn head_answers_as_get_does_without_a_body() {
         .map(|(path, _)| path)
         .chain(["/nope".to_owned(), "/livez".to_owned()])
     {
-        let [got, head] = [
-            service.get(&path).await,
-            service.ask(Method::HEAD, &path).await,
-        ];
+        let [got, head] = [service.get(&path).await, service.ask(Method::HEAD, &path).await];
         rows.equal(format!("status of {path}"), head.status, got.status);
         rows.equal(format!("body of {path}"), head.text(), "");
         let length = got.body.len().to_string();
-        rows.equal(
-            format!("length of {path}"),
-            head.header("content-length"),
-            length,
-        );
+        rows.equal(format!("length of {path}"), head.header("content-length"), length);
         let [mut got, mut head] = [got.headers, head.headers];
         for of_its_own in ["date", "x-request-id"] {
             got.remove(of_its_own);

@@ -50,8 +50,7 @@ struct Service {
 /// The service with default settings, or the one that the environment names.
 async fn service() -> Service {
     if let Ok(url) = std::env::var("ENGAGEMENT_TEST_URL") {
-        let key =
-            std::env::var("ENGAGEMENT_TEST_API_KEY").unwrap_or_else(|_| DEFAULT_KEY.to_owned());
+        let key = std::env::var("ENGAGEMENT_TEST_API_KEY").unwrap_or_else(|_| DEFAULT_KEY.to_owned());
         return Service {
             client: Client::new(url.trim_end_matches('/'), Some(&key)),
             server: None,
@@ -67,11 +66,9 @@ async fn service_with(settings: &[(&str, &str)]) -> Option<Service> {
         eprintln!("SKIPPED: {test} needs a server of its own with {settings:?}");
         return None;
     }
-    let builder = settings
-        .iter()
-        .fold(Server::builder(), |builder, (name, value)| {
-            builder.env(name, value)
-        });
+    let builder = settings.iter().fold(Server::builder(), |builder, (name, value)| {
+        builder.env(name, value)
+    });
     Some(Service::over(builder.start().await))
 }
 
@@ -118,8 +115,7 @@ impl Service {
     /// GET of a path that no client library would leave as it is.
     async fn get_raw(&self, path: &str) -> Answer {
         let host = format!("Host: {}", self.authority());
-        self.exchange(&[&format!("GET {path} HTTP/1.1"), &host], "")
-            .await
+        self.exchange(&[&format!("GET {path} HTTP/1.1"), &host], "").await
     }
 
     /// The header line with the key.

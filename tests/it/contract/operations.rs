@@ -8,10 +8,11 @@ use crate::support::{SOON, Server};
 /// O1: the probes and their shape
 #[tokio::test]
 async fn the_probes_answer_at_the_root_without_a_key() {
-    let service = service().await.anonymous();
+    let service = service().await;
+    let anyone = service.anonymous();
     let mut rows = Rows::default();
     for probe in ["/livez", "/readyz"] {
-        let answer = service.get(probe).await;
+        let answer = anyone.get(probe).await;
         let health = answer.expect(200);
         rows.equal(probe, answer.header("content-type"), "application/json");
         rows.equal(probe, &health["status"], "ok");
@@ -83,10 +84,7 @@ async fn a_second_server_on_the_same_file_refuses() {
     let Some(service) = service_with(&[]).await else {
         return;
     };
-    let Err((status, stderr)) = Server::builder_over(&service.server().home())
-        .try_start()
-        .await
-    else {
+    let Err((status, stderr)) = Server::builder_over(&service.server().home()).try_start().await else {
         panic!("two servers run on one file");
     };
     assert_eq!(status.code(), Some(69), "{stderr}");
@@ -97,4 +95,47 @@ async fn a_second_server_on_the_same_file_refuses() {
         .await
         .expect(201);
     assert_error(&service.get("/nope").await, 404, &not_found());
+}
+
+/// O4, K8: what the way a start ends tells
+#[tokio::test]
+async fn a_start_that_fails_says_why_by_its_exit_code() {
+    if service_with(&[]).await.is_none() {
+        return;
+    }
+    let mut rows = Rows::default();
+    for (case, builder, code) in [
+        ("an unknown flag", Server::builder().arg("--no-such-flag"), 2),
+        ("an unknown command", Server::builder().arg("sevre"), 2),
+        (
+            "a value that is none",
+            Server::builder().env("WORKERS", "many"),
+            2,
+        ),
+        (
+            "the well-known key beyond loopback",
+            Server::builder().env("LISTEN", "0.0.0.0:0"),
+            78,
+        ),
+        (
+            "the well-known key in production",
+            Server::builder().env("PRODUCTION", "1"),
+            78,
+        ),
+        (
+            "a database that cannot be",
+            Server::builder().env("DATABASE_URL", "sqlite:no/such/folder/db"),
+            69,
+        ),
+    ] {
+        let (status, stderr) = builder.try_start().await.err().expect("a start that fails");
+        rows.equal(case, status.code(), Some(code));
+        rows.equal(format!("{case} is told"), stderr.trim().is_empty(), false);
+    }
+    let open = Server::builder()
+        .env("LISTEN", "0.0.0.0:0")
+        .env("ALLOW_DEFAULT_KEY", "1")
+        .start()
+        .await;
+    open.client().conversation("open to all").await;
 }

@@ -54,11 +54,7 @@ async fn a_page_is_a_number_in_ascii_digits_or_last() {
         ("last", 21..=25),
     ] {
         let answer = service.get(&format!("{list}?page={page}")).await;
-        rows.equal(
-            format!("page={page}"),
-            texts(&answer.expect(200)),
-            numbers(range),
-        );
+        rows.equal(format!("page={page}"), texts(&answer.expect(200)), numbers(range));
     }
     let zeros = format!("{}2", "0".repeat(5_000));
     let answer = service.get(&format!("{list}?page={zeros}")).await;
@@ -110,9 +106,7 @@ async fn any_other_page_is_invalid() {
         "99999999999999999999999",
         &long,
     ] {
-        let answer = service
-            .get(&format!("{list}{}", query(&[("page", page)])))
-            .await;
+        let answer = service.get(&format!("{list}{}", query(&[("page", page)]))).await;
         rows.error(format!("page={page:.30}"), &answer, 404, &invalid_page());
     }
     for raw in [
@@ -174,10 +168,7 @@ async fn a_page_size_is_kept_between_1_and_100() {
         ("1e1", 10),
         ("last", 10),
     ] {
-        let page = service
-            .get(&format!("{list}?page_size={size}"))
-            .await
-            .expect(200);
+        let page = service.get(&format!("{list}?page_size={size}")).await.expect(200);
         rows.equal(format!("page_size={size:.30}"), texts(&page).len(), on_page);
         let next = page["next"].as_str().unwrap_or_default();
         rows.equal(
@@ -243,11 +234,7 @@ async fn a_role_keeps_the_messages_of_that_role() {
             .await
             .expect(200);
         rows.equal(format!("role={role:?}"), texts(&page), expected.as_slice());
-        rows.equal(
-            format!("count of role={role:?}"),
-            &page["count"],
-            expected.len(),
-        );
+        rows.equal(format!("count of role={role:?}"), &page["count"], expected.len());
     }
 }
 

@@ -42,10 +42,7 @@ async fn walk(service: &Service, prefix: &str, slash: &str) {
         .post_json(&format!("{conversation}/messages/create{slash}"), &body)
         .await;
     row("POST messages/create", created.status, 201);
-    let message_id = created.json()["message_id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let message_id = created.json()["message_id"].as_str().expect("an id").to_owned();
     let message = format!("{conversation}/messages/{message_id}");
 
     for (route, path) in [
@@ -56,11 +53,7 @@ async fn walk(service: &Service, prefix: &str, slash: &str) {
     ] {
         row(
             route,
-            service
-                .anonymous()
-                .get(&format!("{path}{slash}"))
-                .await
-                .status,
+            service.anonymous().get(&format!("{path}{slash}")).await.status,
             200,
         );
     }
@@ -70,9 +63,7 @@ async fn walk(service: &Service, prefix: &str, slash: &str) {
         service.delete(&format!("{message}{slash}")).await.status,
         204,
     );
-    let deleted = service
-        .delete(&format!("{conversation}/delete{slash}"))
-        .await;
+    let deleted = service.delete(&format!("{conversation}/delete{slash}")).await;
     row("DELETE conversation", deleted.status, 200);
     assert_eq!(
         deleted.text(),
@@ -88,18 +79,12 @@ async fn an_id_is_understood_in_either_case() {
     let message = service.message(&id, "assistant", "x").await;
     let upper = id.to_uppercase();
 
-    let conversation = service
-        .get(&format!("/conversations/{upper}"))
-        .await
-        .expect(200);
+    let conversation = service.get(&format!("/conversations/{upper}")).await.expect(200);
     assert_eq!(conversation["conversation_id"], id);
 
     let path = format!("/conversations/{upper}/messages/{}", message.to_uppercase());
     let found = service.get(&path).await.expect(200);
-    assert_eq!(
-        [&found["message_id"], &found["conversation"]],
-        [&message, &id]
-    );
+    assert_eq!([&found["message_id"], &found["conversation"]], [&message, &id]);
 
     let deleted = service
         .delete(&format!("/conversations/{upper}/delete"))
@@ -232,9 +217,7 @@ async fn creating_tells_where_the_new_thing_is() {
 
         for role in ["user", "assistant"] {
             let body = json!({ "role": role, "text": "x" });
-            let answer = service
-                .post_json(&format!("{base}/messages/create"), &body)
-                .await;
+            let answer = service.post_json(&format!("{base}/messages/create"), &body).await;
             let message = answer.expect(201)["message_id"]
                 .as_str()
                 .expect("an id")
@@ -247,11 +230,7 @@ async fn creating_tells_where_the_new_thing_is() {
                 answer.header("location"),
                 location.as_str(),
             );
-            rows.equal(
-                format!("{role} message's Link"),
-                answer.header("link"),
-                link,
-            );
+            rows.equal(format!("{role} message's Link"), answer.header("link"), link);
             rows.equal(
                 "what Location names",
                 service.get(&location).await.body,
@@ -271,11 +250,7 @@ async fn a_message_is_not_reached_through_another_conversation() {
     let path = format!("/conversations/{other}/messages/{message}");
 
     assert_error(&service.get(&path).await, 404, &not_found());
-    assert_error(
-        &service.get(&format!("{path}/reply")).await,
-        404,
-        &not_found(),
-    );
+    assert_error(&service.get(&format!("{path}/reply")).await, 404, &not_found());
     assert_error(&service.delete(&path).await, 404, &not_found());
 
     service

@@ -26,11 +26,7 @@ async fn judge(service: &Service, table: &[(&str, &str, bool)]) {
             .expect(200);
         let status = service.get(&format!("{path}{term_query}")).await.status;
         let row = format!("{term:?} in {text:?}");
-        rows.equal(
-            format!("{row}, in the list"),
-            &page["count"],
-            usize::from(*found),
-        );
+        rows.equal(format!("{row}, in the list"), &page["count"], usize::from(*found));
         rows.equal(
             format!("{row}, on the conversation"),
             status,
@@ -56,16 +52,12 @@ async fn a_conversation_is_found_by_its_title_or_its_description() {
             .expect(200);
     }
     for term in ["unsWhat", "uns What", "nothing", "null"] {
-        let answer = service
-            .get(&format!("{path}{}", query(&[("q", term)])))
-            .await;
+        let answer = service.get(&format!("{path}{}", query(&[("q", term)]))).await;
         assert_error(&answer, 404, &not_found());
     }
     let untitled = service.conversation("no title").await;
     assert_error(
-        &service
-            .get(&format!("/conversations/{untitled}?q=null"))
-            .await,
+        &service.get(&format!("/conversations/{untitled}?q=null")).await,
         404,
         &not_found(),
     );
@@ -213,14 +205,7 @@ async fn a_term_is_taken_as_it_is() {
 #[tokio::test]
 async fn what_cannot_be_decoded_stands_for_itself() {
     let service = service().await;
-    let sent = [
-        "100% of it",
-        "%zz",
-        "a;b",
-        "a b",
-        "odd \u{fffd} one",
-        "plain",
-    ];
+    let sent = ["100% of it", "%zz", "a;b", "a b", "odd \u{fffd} one", "plain"];
     let conversation = service.conversation_of(&sent).await;
     let mut rows = Rows::default();
     for (raw, expected) in [

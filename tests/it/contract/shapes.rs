@@ -48,10 +48,7 @@ async fn a_message_has_its_six_fields_in_order() {
     for role in ["user", "assistant"] {
         let body = json!({ "role": role, "text": "Hello!" });
         let answer = service
-            .post_json(
-                &format!("/conversations/{conversation}/messages/create"),
-                &body,
-            )
+            .post_json(&format!("/conversations/{conversation}/messages/create"), &body)
             .await;
         let made = answer.expect(201);
         let (id, date) = (text(&made, "message_id"), text(&made, "date_created"));
@@ -74,10 +71,7 @@ async fn a_reply_has_its_fields_in_order() {
     let path = format!("/conversations/{conversation}/messages/{message}/reply");
     let reply = service.finished_reply(&conversation, &message).await;
 
-    let (answer, created) = (
-        text(&reply, "assistant_message_id"),
-        text(&reply, "date_created"),
-    );
+    let (answer, created) = (text(&reply, "assistant_message_id"), text(&reply, "date_created"));
     let (started, finished) = (text(&reply, "date_started"), text(&reply, "date_finished"));
     let expected = format!(
         r#"{{"message_id":"{message}","status":"succeeded","attempts":1,"assistant_message_id":"{answer}","error":null,"date_created":"{created}","date_started":"{started}","date_finished":"{finished}"}}"#
@@ -102,11 +96,7 @@ async fn an_assistant_message_has_no_reply() {
     for message in [posted.as_str(), text(&reply, "assistant_message_id")] {
         let path = format!("/conversations/{conversation}/messages/{message}");
         service.get(&path).await.expect(200);
-        assert_error(
-            &service.get(&format!("{path}/reply")).await,
-            404,
-            &not_found(),
-        );
+        assert_error(&service.get(&format!("{path}/reply")).await, 404, &not_found());
     }
 }
 
@@ -124,10 +114,7 @@ async fn adding_and_deleting_a_message_moves_the_date_of_the_conversation() {
     let deleted = service.get(&path).await.expect(200);
 
     let updated = [&fresh, &added, &deleted].map(|state| text(state, "date_updated"));
-    assert!(
-        updated[0] < updated[1] && updated[1] < updated[2],
-        "{updated:?}"
-    );
+    assert!(updated[0] < updated[1] && updated[1] < updated[2], "{updated:?}");
     for state in [&added, &deleted] {
         assert_eq!(state["date_created"], fresh["date_created"]);
     }
@@ -162,9 +149,7 @@ async fn messages_are_in_the_order_in_which_they_were_stored() {
     let conversation = service.conversation_of(&sent).await;
 
     let page = service
-        .get(&format!(
-            "/conversations/{conversation}/messages?page_size=100"
-        ))
+        .get(&format!("/conversations/{conversation}/messages?page_size=100"))
         .await
         .expect(200);
 
@@ -205,10 +190,7 @@ async fn a_page_has_its_four_fields_in_order() {
     );
 
     let body = json!({ "role": "assistant", "text": "one" });
-    let message = service
-        .post_json(&format!("{path}/create"), &body)
-        .await
-        .text();
+    let message = service.post_json(&format!("{path}/create"), &body).await.text();
 
     let page = service.get(&path).await;
     assert_eq!(

@@ -74,12 +74,7 @@ impl Client {
     }
 
     /// Posts a body exactly as given.
-    pub(crate) async fn post(
-        &self,
-        path: &str,
-        content_type: &str,
-        body: impl Into<Vec<u8>>,
-    ) -> Answer {
+    pub(crate) async fn post(&self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
         let request = self
             .request(Method::POST, path)
             .header("content-type", content_type);
@@ -93,9 +88,7 @@ impl Client {
 
     /// A request to add to; send it with [`Answer::of`] or [`Answer::try_of`].
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self
-            .http
-            .request(method, format!("{}{path}", self.base_url));
+        let request = self.http.request(method, format!("{}{path}", self.base_url));
         match &self.key {
             Some(key) => request.header("X-API-Key", key),
             None => request,
@@ -179,8 +172,7 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
     }
 
     pub(crate) fn text(&self) -> String {

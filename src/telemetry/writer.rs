@@ -1,0 +1,222 @@
+//! Gets log lines to where they belong, in large pieces, on a thread of their own.
+//!
+//! A request only copies its line into a buffer. The thread takes the whole buffer a few milliseconds after
+//! the first line came: under load that is one system call for hundreds of lines, where waking a writer for each
+//! line cost a quarter of the processor. When the buffer is full, lines are dropped and counted.
+
+use std::{
+    io::{self, Write},
+    mem,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// What may wait to be written; about ten thousand lines.
+const BUFFER: usize = 1024 * 1024;
+
+/// How long the first line waits for company.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// What is enough company.
+const ENOUGH: usize = BUFFER / 4;
+
+/// Where lines are left for the thread.
+#[derive(Debug, Clone)]
+pub(super) struct Lines(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Lines {
+    /// Takes a line whole, or drops and counts it; never fails and never waits.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut waiting = self.0.lock();
+        let before = waiting.lines.len();
+        if before + line.len() > BUFFER {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            return Ok(line.len());
+        }
+        waiting.lines.extend_from_slice(line);
+        let after = waiting.lines.len();
+        drop(waiting);
+        if before == 0 || (before < ENOUGH && after >= ENOUGH) {
+            self.0.changed.notify_one();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// The thread that writes. Dropping it writes what is left.
+#[derive(Debug)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts a thread that writes every line to all of these.
+    pub(super) fn start(sinks: Vec<Box<dyn Write + Send>>) -> io::Result<(Lines, Self)> {
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || run(&of_thread, sinks))?;
+        Ok((
+            Lines(Arc::clone(&shared)),
+            Self {
+                shared,
+                thread: Some(thread),
+            },
+        ))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It catches nothing, so an error is a panic of its own, which has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Shared, mut sinks: Vec<Box<dyn Write + Send>>) {
+    let mut lines = Vec::new();
+    let mut told = 0;
+    loop {
+        let waiting = shared.lock();
+        let waiting = shared
+            .changed
+            .wait_while(waiting, |waiting| waiting.lines.is_empty() && !waiting.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        let (mut waiting, _) = shared
+            .changed
+            .wait_timeout_while(waiting, LINGER, |waiting| {
+                waiting.lines.len() < ENOUGH && !waiting.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        mem::swap(&mut waiting.lines, &mut lines);
+        let closed = waiting.closed;
+        drop(waiting);
+        for sink in &mut sinks {
+            if sink.write_all(&lines).and_then(|()| sink.flush()).is_err() {
+                // A full disk, a closed console: the other sink may still work, and so must the service.
+                let count = lines.split(|byte| *byte == b'\n').count() - 1;
+                shared.dropped.fetch_add(count as u64, Ordering::Relaxed);
+            }
+        }
+        lines.clear();
+        lines.shrink_to(ENOUGH);
+        let dropped = shared.dropped.load(Ordering::Relaxed);
+        if dropped > told && !closed {
+            tracing::warn!(lines = dropped - told, "log lines were dropped");
+            told = dropped + 1;
+        }
+        if closed {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A sink that shows what it gets, and waits before each piece until it may go on.
+    struct Gate {
+        pieces: mpsc::Sender<String>,
+        go: mpsc::Receiver<()>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            self.go.recv().unwrap();
+            self.pieces
+                .send(String::from_utf8(piece.to_vec()).unwrap())
+                .unwrap();
+            Ok(piece.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn gated() -> (Lines, Writer, mpsc::Receiver<String>, mpsc::Sender<()>) {
+        let ((pieces, got), (go_on, go)) = (mpsc::channel(), mpsc::channel());
+        let (lines, writer) = Writer::start(vec![Box::new(Gate { pieces, go })]).unwrap();
+        (lines, writer, got, go_on)
+    }
+
+    #[test]
+    fn lines_arrive_whole_and_in_order_and_the_last_before_the_end() {
+        let (mut lines, writer, got, go_on) = gated();
+        for number in 0..100 {
+            writeln!(lines, "line {number}").unwrap();
+        }
+        for _ in 0..200 {
+            go_on.send(()).unwrap();
+        }
+        drop(writer);
+        let expected: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        assert_eq!(got.try_iter().collect::<String>(), expected);
+    }
+
+    #[test]
+    fn a_stuck_sink_costs_lines_and_no_waiting() {
+        let (mut lines, writer, got, go_on) = gated();
+        let line = [b'x'; 1_024];
+        for _ in 0..4 * BUFFER / line.len() {
+            lines.write_all(&line).unwrap();
+        }
+        let dropped = writer.shared.dropped.load(Ordering::Relaxed);
+        assert!(dropped > 0, "what does not fit is counted");
+        for _ in 0..200 {
+            go_on.send(()).unwrap();
+        }
+        drop(writer);
+        let written: usize = got.try_iter().map(|piece| piece.len()).sum();
+        assert_eq!(
+            written / line.len() + usize::try_from(dropped).unwrap(),
+            4 * BUFFER / line.len()
+        );
+    }
+}

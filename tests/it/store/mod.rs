@@ -1,0 +1,161 @@
+//! What every store promises (`src/store/mod.rs`), put to every database there is.
+//!
+//! A test is written once, against the trait; [`conformance!`] stamps it for each database. Each run
+//! gets a database of its own. What only one database has is tested in a module of its own.
+
+mod conversations;
+mod messages;
+mod pages;
+mod replies;
+mod sqlite;
+
+use std::{sync::Arc, time::Duration};
+
+use engagement::{
+    ids::IdSource,
+    model::{
+        Conversation, ConversationId, Description, Message, MessageFilter, MessageId, MessagePage,
+        MessageQuery, MessageText, NewConversation, NewMessage, PageNumber, PageSize, Role, Timestamp, Title,
+    },
+    store::{PageAnswer, Store},
+};
+
+/// A database for one test, gone when dropped.
+pub(crate) struct Database {
+    pub(crate) store: Arc<dyn Store>,
+    ids: IdSource,
+    _directory: tempfile::TempDir,
+}
+
+/// Stamps tests for every database: `conformance! { module: test, …; … }`.
+macro_rules! conformance {
+    ($($module:ident: $($test:ident),+;)+) => {
+        mod on_sqlite {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    $crate::store::$module::$test($crate::store::Database::sqlite()).await;
+                })+
+            })+
+        }
+    };
+}
+
+conformance! {
+    conversations: what_is_created_can_be_read, a_taken_id_is_a_conflict, what_is_not_there_is_none,
+        a_deleted_conversation_takes_everything_along, one_failing_write_takes_no_neighbour_along;
+    messages: messages_keep_the_order_of_their_appends, dates_never_step_back_within_a_conversation,
+        appending_moves_the_conversations_date, nothing_is_appended_to_what_is_not_there,
+        a_message_belongs_to_one_conversation, a_deleted_user_message_takes_its_reply_along,
+        a_deleted_answer_leaves_the_reply, concurrent_appends_all_get_a_place;
+    pages: pages_join_to_the_whole_list, search_folds_case_and_knows_no_wildcards, pages_end_where_the_list_ends,
+        a_role_that_nobody_has_finds_nothing;
+    replies: a_user_message_is_stored_with_its_queued_reply, claims_give_the_longest_due_first,
+        two_claims_never_give_the_same_reply, an_answer_is_stored_with_the_replys_end,
+        an_older_holder_changes_nothing, a_deleted_message_takes_the_lease_along, a_retry_waits_for_its_time,
+        a_released_reply_is_due_at_once, expired_leases_are_taken_back, a_reply_that_loses_too_many_leases_fails,
+        a_renewed_lease_lasts, a_clock_set_back_hides_no_retry, a_restart_reclaims_everything,
+        an_append_wakes_the_workers;
+}
+
+pub(crate) fn at(micros: i64) -> Timestamp {
+    Timestamp::from_micros(micros)
+}
+
+pub(crate) const LEASE: Duration = Duration::from_micros(100);
+
+impl Database {
+    pub(crate) fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = engagement::store::sqlite::Options::new(directory.path().join("test.db"));
+        let store = engagement::store::sqlite::SqliteStore::open(&options).unwrap();
+        Self {
+            store: Arc::new(store),
+            ids: IdSource::counting(),
+            _directory: directory,
+        }
+    }
+
+    pub(crate) async fn conversation(&self) -> Conversation {
+        let new = NewConversation {
+            id: self.ids.conversation(),
+            title: Some(Title::parse("A title").unwrap()),
+            description: Description::parse("A description").unwrap(),
+            now: at(1_000),
+        };
+        self.store.create_conversation(new).await.unwrap()
+    }
+
+    pub(crate) async fn append(&self, to: ConversationId, role: Role, text: &str, now: i64) -> Message {
+        self.try_append(to, role, text, now)
+            .await
+            .expect("the conversation exists")
+    }
+
+    pub(crate) async fn try_append(
+        &self,
+        to: ConversationId,
+        role: Role,
+        text: &str,
+        now: i64,
+    ) -> Option<Message> {
+        let text = MessageText::parse(text).unwrap();
+        let new = NewMessage {
+            id: self.ids.message(at(now)),
+            conversation: to,
+            role,
+            text,
+            now: at(now),
+        };
+        self.store.append_message(new).await.unwrap()
+    }
+
+    pub(crate) async fn page(
+        &self,
+        of: ConversationId,
+        filter: MessageFilter,
+        number: PageNumber,
+        size: u64,
+    ) -> PageAnswer {
+        let size = PageSize::clamped(size).unwrap();
+        self.store
+            .messages(MessageQuery {
+                conversation: of,
+                filter,
+                number,
+                size,
+            })
+            .await
+            .unwrap()
+    }
+
+    /// The first page, which these tests keep everything on.
+    pub(crate) async fn all(&self, of: ConversationId) -> Vec<Message> {
+        let filter = MessageFilter::default();
+        page(
+            self.page(of, filter, PageNumber::Nth(std::num::NonZeroU64::MIN), 100)
+                .await,
+        )
+        .messages
+    }
+}
+
+fn page(answer: PageAnswer) -> MessagePage {
+    match answer {
+        PageAnswer::Page(page) => page,
+        other => panic!("no page: {other:?}"),
+    }
+}
+
+fn texts(messages: &[Message]) -> Vec<&str> {
+    messages.iter().map(|message| message.text.as_str()).collect()
+}
+
+/// An id that nothing has.
+fn nobody() -> ConversationId {
+    ConversationId::from([0xff; 16])
+}
+
+fn nothing() -> MessageId {
+    MessageId::from([0xff; 16])
+}
