@@ -1,6 +1,15 @@
 //! The integration tests: the real program in its own process, judged from outside.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests are not the service: they have no shutdown to mind"
+)]
 
 mod architecture;
 mod cli;

@@ -3,7 +3,6 @@
 //! `strace` makes the system call fail. With `-D` the server stays the direct child of the test.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;

@@ -137,9 +137,6 @@ async fn server() -> (Server, Vec<Case>) {
         .await;
     let client = server.client();
     let conversation = client.conversation("to be spoken to").await;
-    let message = client
-        .message(&conversation, "assistant", "to be asked for")
-        .await;
     let cases = corpus::cases(&conversation);
     (server, cases)
 }

@@ -200,7 +200,7 @@ fn sockets(server: &Server) -> usize {
 
 /// Clients ask for many megabytes and read none of it.
 async fn prove_deaf(server: &Server, patience: Duration) -> Proof<Honest> {
-    const DEAF: usize = 20;
+    const DEAF: usize = 10;
     let client = server.client();
     let conversation = client.conversation("long").await;
     for _ in 0..20 {
