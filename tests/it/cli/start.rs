@@ -138,11 +138,14 @@ async fn a_log_file_that_cannot_be_written_is_named() {
     }
 }
 
+/// Settings by name.
+type Given = &'static [(&'static str, &'static str)];
+
 #[tokio::test]
 async fn the_default_key_opens_loopback_only() {
     const GOOD: &str = "0123456789abcdef01234567";
     const SEED: &str = "neuRealities_assessment";
-    let refused: [(&[(&str, &str)], &[&str]); 9] = [
+    let refused: [(Given, &[&str]); 9] = [
         (&[("LISTEN", "0.0.0.0:0")], &["publicly known", "openssl rand"]),
         (
             &[("LISTEN", "[::]:0"), ("API_KEY", SEED)],
@@ -185,7 +188,7 @@ async fn the_default_key_opens_loopback_only() {
             "{settings:?}"
         );
     }
-    let accepted: [(&[(&str, &str)], bool); 4] = [
+    let accepted: [(Given, bool); 4] = [
         (&[], true),
         (&[("LISTEN", "0.0.0.0:0"), ("ALLOW_DEFAULT_KEY", "1")], true),
         (&[("LISTEN", "0.0.0.0:0"), ("API_KEY", "a-key")], false),

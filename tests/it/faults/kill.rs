@@ -109,10 +109,10 @@ fn change(db: &Connection, sql: &str) {
         let changed = db
             .execute(statement, ())
             .unwrap_or_else(|error| panic!("{error} in {statement}"));
-        let changes = ["INSERT", "UPDATE", "DELETE"]
+        let is_change = ["INSERT", "UPDATE", "DELETE"]
             .iter()
             .any(|verb| statement.trim_start().starts_with(verb));
-        assert!(changed > 0 || !changes, "nothing to tamper with: {statement}");
+        assert!(changed > 0 || !is_change, "nothing to tamper with: {statement}");
     }
 }
 

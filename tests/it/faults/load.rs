@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
@@ -10,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::Dice;
 use super::ledger::Ledger;
-use crate::support::{Answer, Client};
+use crate::support::{Answer, Client, SOON};
 
 /// How many write at once.
 pub(super) const WRITERS: usize = 8;
@@ -90,9 +89,7 @@ pub(super) async fn post(
         .request(Method::POST, &path)
         .json(&json!({ "text": text, "role": "user" }));
     let note = ledger.sent(writer, conversation, text);
-    let answer = Answer::try_of(request.timeout(Duration::from_secs(60)))
-        .await
-        .ok()?;
+    let answer = Answer::try_of(request.timeout(6 * SOON)).await.ok()?;
     ledger.answered(note, &answer);
     Some(answer)
 }

@@ -14,6 +14,7 @@ use crate::support::{Answer, Client, DEFAULT_KEY, Raw, SOON, Server, eventually}
 const HALF_OPEN: usize = 500;
 const SLOW_BODIES: usize = 100;
 const IDLE: usize = 100;
+const LAST_BODY: usize = HALF_OPEN + SLOW_BODIES;
 
 /// With a head timeout of 2 s, a body timeout of 3 s and up to 5 s in which the rest of a refused body is read.
 const HEAD_ENDS: Duration = Duration::from_secs(2 + 4);
@@ -50,7 +51,7 @@ async fn hold_on(address: SocketAddr, how: Slow, drips: bool, within: Duration) 
     let mut raw = Raw::try_connect(address)
         .await
         .map_err(|error| Violation(format!("refused: {error}")))?;
-    let begun = match how {
+    let opening = match how {
         Slow::Head => "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ".to_owned(),
         Slow::Body => format!(
             "POST /conversations/ HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {DEFAULT_KEY}\r\n\
@@ -58,7 +59,7 @@ async fn hold_on(address: SocketAddr, how: Slow, drips: bool, within: Duration) 
         ),
         Slow::Idle => "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
     };
-    raw.send(begun)
+    raw.send(opening)
         .await
         .map_err(|error| Violation(format!("refused: {error}")))?;
     if how == Slow::Idle {
@@ -125,10 +126,10 @@ async fn prove(server: &Server) -> Proof<Report> {
     honest.spawn(ask(server.client(), end.clone()));
     let mut crowd = JoinSet::new();
     let address = server.address();
-    for number in 0..HALF_OPEN + SLOW_BODIES + IDLE {
+    for number in 0..LAST_BODY + IDLE {
         let (how, drips, within) = match number {
-            ..HALF_OPEN => (Slow::Head, number % 2 == 0, HEAD_ENDS),
-            ..600 => (Slow::Body, true, BODY_ENDS),
+            0..HALF_OPEN => (Slow::Head, number % 2 == 0, HEAD_ENDS),
+            HALF_OPEN..LAST_BODY => (Slow::Body, true, BODY_ENDS),
             _ => (Slow::Idle, false, HEAD_ENDS),
         };
         crowd.spawn(async move { (how, hold_on(address, how, drips, within).await) });

@@ -146,10 +146,11 @@ async fn prove(home: &Arc<TempDir>, rounds: usize, signal: Signal, dice: &mut Di
                 stopping,
             };
             let dice = Dice::of(dice.next());
-            match writer < load::WRITERS {
-                true => clients.spawn(client.run(dice)),
-                false => clients.spawn(client.straddle(dice)),
-            };
+            if writer < load::WRITERS {
+                clients.spawn(client.run(dice));
+            } else {
+                clients.spawn(client.straddle(dice));
+            }
         }
         let before = ledger.acked();
         eventually("the load is on", SOON, async || {

@@ -98,7 +98,16 @@ pub(super) fn bodies(conversation: &str) -> Vec<Case> {
     cases
 }
 
-/// Ids, queries and escapes.
+/// A GET of this target.
+fn get(what: &str, target: &str, expected: Option<u16>) -> Case {
+    case(
+        what,
+        format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+        expected,
+    )
+}
+
+/// Ids and paths, with escapes and without.
 pub(super) fn targets(conversation: &str) -> Vec<Case> {
     let bare = conversation.replace('-', "");
     let ids = [
@@ -131,13 +140,6 @@ pub(super) fn targets(conversation: &str) -> Vec<Case> {
         "urn:uuid:x",
         "00000000-0000-0000-0000-000000000000",
     ];
-    let get = |what: &str, path: &str, expected| {
-        case(
-            what,
-            format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
-            expected,
-        )
-    };
     let mut cases: Vec<Case> = Vec::new();
     for id in ids {
         cases.push(get(
@@ -148,6 +150,31 @@ pub(super) fn targets(conversation: &str) -> Vec<Case> {
         let path = format!("/conversations/{conversation}/messages/{id}");
         cases.push(get("message id", &path, id.is_ascii().then_some(404)));
     }
+    for path in [
+        "/",
+        "//",
+        "/conversations//",
+        "//conversations",
+        "/conversations/%2F",
+        "/./conversations",
+        "/conversations/..%2f..",
+        "/api",
+        "/api/v1",
+        "/api/v2/conversations",
+        "/api/v1/api/v1",
+        "/livez/x",
+        "/%",
+        "/%00",
+        "/\u{7f}",
+    ] {
+        cases.push(get("path", path, None));
+    }
+    cases
+}
+
+/// Queries.
+pub(super) fn queries(conversation: &str) -> Vec<Case> {
+    let mut cases = Vec::new();
     for query in [
         "page=0",
         "page=-1",
@@ -219,25 +246,6 @@ pub(super) fn targets(conversation: &str) -> Vec<Case> {
         &format!("/conversations/{conversation}?q={}", "x".repeat(9_000)),
         Some(414),
     ));
-    for path in [
-        "/",
-        "//",
-        "/conversations//",
-        "//conversations",
-        "/conversations/%2F",
-        "/./conversations",
-        "/conversations/..%2f..",
-        "/api",
-        "/api/v1",
-        "/api/v2/conversations",
-        "/api/v1/api/v1",
-        "/livez/x",
-        "/%",
-        "/%00",
-        "/\u{7f}",
-    ] {
-        cases.push(get("path", path, None));
-    }
     cases
 }
 

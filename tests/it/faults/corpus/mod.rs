@@ -60,6 +60,7 @@ pub(in crate::faults) fn cases(conversation: &str) -> Vec<Case> {
     cases.extend(frame::framing());
     cases.extend(content::bodies(conversation));
     cases.extend(content::targets(conversation));
+    cases.extend(content::queries(conversation));
     cases.extend(content::cut_short(conversation));
     cases
 }
