@@ -174,9 +174,12 @@ async fn stop(shutdown: &Shutdown, store: &dyn Store, drain: Duration) {
     tracing::info!("stopped");
 }
 
-/// How many threads run requests: a read in place blocks one for microseconds, a cold disk for longer.
+/// How many threads run requests: one for each processor, and a second on a single one, because a read
+/// in place blocks its thread for as long as the disk takes.
 pub fn worker_threads() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get) + 2
+    std::thread::available_parallelism()
+        .map_or(2, std::num::NonZero::get)
+        .max(2)
 }
 
 /// Raises the limit on open files as far as it goes; gives how many connections that leaves room for.

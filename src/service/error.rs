@@ -23,9 +23,10 @@ impl From<store::Error> for Error {
             store::Error::Unavailable(_) => Self::Unavailable(error.to_string()),
             store::Error::Full => Self::Full,
             // Ids are ours to make, so one that is taken is no client's mistake.
-            store::Error::Conflict | store::Error::Corrupt { .. } | store::Error::Other(_) => {
-                Self::Broken(error.to_string())
-            }
+            store::Error::Conflict
+            | store::Error::Broken(_)
+            | store::Error::Corrupt { .. }
+            | store::Error::Other(_) => Self::Broken(error.to_string()),
         }
     }
 }

@@ -9,6 +9,9 @@ pub enum Error {
     Unavailable(String),
     /// There is no room left on the disk; nothing was written.
     Full,
+    /// The disk failed or the file is damaged; after a write, what is stored is unknown until the database is
+    /// opened anew.
+    Broken(String),
     /// The database holds something that no version of this program writes.
     Corrupt {
         /// In which table.
@@ -39,6 +42,7 @@ impl fmt::Display for Error {
             Self::Conflict => f.write_str("it exists already"),
             Self::Unavailable(reason) => write!(f, "the database is unavailable: {reason}"),
             Self::Full => f.write_str("the database's disk is full"),
+            Self::Broken(cause) => write!(f, "the database is broken: {cause}"),
             Self::Corrupt {
                 table,
                 column,

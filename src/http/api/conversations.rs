@@ -9,7 +9,7 @@ use axum::{
 use super::{
     body::Fields,
     extract::{InConversation, JsonBody},
-    json,
+    json, judged_after,
     query::Query,
     shapes,
 };
@@ -50,14 +50,7 @@ pub(super) async fn read(
 ) -> Result<Response, Problem> {
     admit(&http, async {
         let service = http.service()?;
-        let needle = match Query::new(uri.query()).needle() {
-            Ok(needle) => needle,
-            // Whether there is such a conversation is judged before what is asked of it.
-            Err(problem) => {
-                service.conversation(id, None).await?;
-                return Err(problem);
-            }
-        };
+        let needle = judged_after(service, id, Query::new(uri.query()).needle()).await?;
         let conversation = service.conversation(id, needle.as_ref()).await?;
         json(StatusCode::OK, &shapes::Conversation::from(&conversation))
     })

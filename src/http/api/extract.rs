@@ -31,19 +31,6 @@ impl<S: Send + Sync> FromRequestParts<S> for InConversation {
     }
 }
 
-/// The conversation that a path names, which exists: what is wrong with the rest is then worth saying.
-pub(super) struct ExistingConversation(pub(super) ConversationId);
-
-impl FromRequestParts<Arc<Http>> for ExistingConversation {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, http: &Arc<Http>) -> Result<Self, Problem> {
-        let InConversation(id) = InConversation::from_request_parts(parts, http).await?;
-        http.service()?.conversation(id, None).await?;
-        Ok(Self(id))
-    }
-}
-
 /// The message that a path names, and its conversation.
 pub(super) struct OfMessage(pub(super) ConversationId, pub(super) MessageId);
 

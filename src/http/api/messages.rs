@@ -8,8 +8,8 @@ use axum::{
 
 use super::{
     body::Fields,
-    extract::{ExistingConversation, InConversation, JsonBody, OfMessage},
-    json, links,
+    extract::{InConversation, JsonBody, OfMessage},
+    json, judged_after, links,
     query::Query,
     shapes,
 };
@@ -21,24 +21,29 @@ use crate::{
 /// `POST /conversations/{conversation_id}/messages/create`
 pub(super) async fn create(
     State(http): State<Arc<Http>>,
-    ExistingConversation(conversation): ExistingConversation,
+    InConversation(conversation): InConversation,
     uri: Uri,
-    JsonBody(body): JsonBody,
+    body: Result<JsonBody, Problem>,
 ) -> Result<Response, Problem> {
     admit(&http, async {
-        let mut fields = Fields::parse(&body, &["text", "role"])?;
-        let text = fields.text("text", MessageText::parse);
-        let role = fields.role("role");
-        fields.finish()?;
-        let (text, role) = text
-            .zip(role)
-            .ok_or_else(|| Problem::internal("fields that are neither good nor bad"))?;
-        let message = http.service()?.create_message(conversation, role, text).await?;
+        let service = http.service()?;
+        let asked = body.and_then(|JsonBody(body)| parse(&body));
+        let (text, role) = judged_after(service, conversation, asked).await?;
+        let message = service.create_message(conversation, role, text).await?;
         let mut response = json(StatusCode::CREATED, &shapes::Message::from(&message))?;
         point_to(&mut response, &uri, &message);
         Ok(response)
     })
     .await
+}
+
+fn parse(body: &[u8]) -> Result<(MessageText, Role), Problem> {
+    let mut fields = Fields::parse(body, &["text", "role"])?;
+    let text = fields.text("text", MessageText::parse);
+    let role = fields.role("role");
+    fields.finish()?;
+    text.zip(role)
+        .ok_or_else(|| Problem::internal("fields that are neither good nor bad"))
 }
 
 /// Says where the message is and, for a user's, where to watch the reply; with the prefix that the client used.
@@ -72,14 +77,8 @@ pub(super) async fn list(
         let service = http.service()?;
         let query = Query::new(uri.query());
         let size = query.page_size();
-        let (filter, number) = match query.filter().and_then(|filter| Ok((filter, query.page()?))) {
-            Ok(asked) => asked,
-            // Whether there is such a conversation is judged before what is asked of it.
-            Err(problem) => {
-                service.conversation(conversation, None).await?;
-                return Err(problem);
-            }
-        };
+        let asked = query.filter().and_then(|filter| Ok((filter, query.page()?)));
+        let (filter, number) = judged_after(service, conversation, asked).await?;
         let page = service
             .messages(MessageQuery {
                 conversation,

@@ -23,9 +23,23 @@ use axum::{
 use serde::Serialize;
 
 use super::problem::Problem;
+use crate::{model::ConversationId, service::Service};
 
 /// The largest body, in bytes.
 pub(super) const LARGEST_BODY: usize = 2 * 1024 * 1024;
+
+/// Whether there is such a conversation is judged before what is asked of it. What is right needs no
+/// look: the operation itself finds out.
+pub(super) async fn judged_after<T>(
+    service: &Service,
+    conversation: ConversationId,
+    asked: Result<T, Problem>,
+) -> Result<T, Problem> {
+    if asked.is_err() {
+        service.conversation(conversation, None).await?;
+    }
+    asked
+}
 
 /// An answer in JSON.
 pub(super) fn json(status: StatusCode, shape: &impl Serialize) -> Result<Response, Problem> {

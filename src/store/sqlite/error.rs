@@ -18,23 +18,12 @@ impl From<rusqlite::Error> for Error {
             }
             ErrorCode::OperationInterrupted => Self::Unavailable("reading took too long".to_owned()),
             ErrorCode::ConstraintViolation => Self::Conflict,
+            ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+                Self::Broken(error.to_string())
+            }
             _ => Self::Other(error.into()),
         }
     }
-}
-
-/// Whether what is on disk is unknown after this error, until the database is opened anew.
-pub(super) fn breaks_trust(error: &Error) -> bool {
-    let Error::Other(cause) = error else {
-        return false;
-    };
-    let Some(rusqlite::Error::SqliteFailure(failure, _)) = cause.downcast_ref() else {
-        return false;
-    };
-    matches!(
-        failure.code,
-        ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
-    )
 }
 
 /// Reads a column into a value that has rules, naming the column when they are broken.

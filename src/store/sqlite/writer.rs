@@ -16,7 +16,6 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::error::breaks_trust;
 use crate::store::{Error, Result};
 
 /// The most requests in one commit: bounds how long the first of them waits.
@@ -32,6 +31,12 @@ pub(super) struct Tx<'db> {
 }
 
 impl Tx<'_> {
+    fn begin(&self) -> Result<()> {
+        // begin: IMMEDIATE, so that the wait for another process's lock happens here and nowhere else.
+        self.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        Ok(())
+    }
+
     /// Makes the workers look into the queue of replies, once this is committed.
     pub(super) fn wake_workers(&self) {
         self.wakes.set(true);
@@ -242,15 +247,18 @@ impl Desk {
 
     /// Runs what waits in one transaction.
     fn commit(&mut self, batch: &mut Vec<Box<dyn Request>>) -> Result<Wakes> {
-        // begin: IMMEDIATE, so that the wait for another process's lock happens here and nowhere else.
-        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
         let tx = Tx {
             db: &self.db,
             wakes: Cell::new(false),
         };
+        tx.begin()?;
         let mut at = 0;
         while let Some(request) = batch.get_mut(at) {
-            run_in_savepoint(&tx, request.as_mut())?;
+            if at == 0 {
+                run_first(&tx, request.as_mut())?;
+            } else {
+                run_in_savepoint(&tx, request.as_mut())?;
+            }
             at += 1;
             if at < BATCH
                 && at == batch.len()
@@ -259,10 +267,9 @@ impl Desk {
                 batch.push(request);
             }
         }
-        let wakes = Wakes(tx.wakes.get());
         // commit: returns after the log is flushed to the disk.
-        self.db.prepare_cached("COMMIT")?.execute(())?;
-        Ok(wakes)
+        tx.prepare_cached("COMMIT")?.execute(())?;
+        Ok(Wakes(tx.wakes.get()))
     }
 
     /// The transaction failed as a whole: nothing of it stays, and everybody in it learns why.
@@ -272,10 +279,13 @@ impl Desk {
         {
             tracing::error!(%error, "rolling back failed");
         }
-        if breaks_trust(error) {
+        if let Error::Broken(cause) = error {
             // Whether the commit reached the disk is unknown until the database is opened anew.
-            tracing::error!(%error, "writing failed; the process ends, so that a restart finds out what is on disk");
-            self.broken.send_replace(Some(error.to_string()));
+            tracing::error!(
+                cause,
+                "writing failed; the process ends, so that a restart finds out what is on disk"
+            );
+            self.broken.send_replace(Some(cause.clone()));
         } else {
             tracing::warn!(%error, requests = batch.len(), "a group of writes failed");
         }
@@ -292,21 +302,37 @@ impl Desk {
 /// Whether a commit made a reply due.
 struct Wakes(bool);
 
-/// Runs one request so that its failure takes nothing of its neighbours along. An error here is one of the transaction.
+/// Runs the first request, which has no neighbours yet: when it fails, the transaction starts over.
+fn run_first(tx: &Tx<'_>, request: &mut dyn Request) -> Result<()> {
+    if let Err(error) = request.run(tx) {
+        judge(tx, error)?;
+        tx.wakes.set(false);
+        tx.prepare_cached("ROLLBACK")?.execute(())?;
+        tx.begin()?;
+    }
+    Ok(())
+}
+
+/// Runs one request so that its failure takes nothing of its neighbours along.
 fn run_in_savepoint(tx: &Tx<'_>, request: &mut dyn Request) -> Result<()> {
     tx.prepare_cached("SAVEPOINT request")?.execute(())?;
     let woke = tx.wakes.get();
     if let Err(error) = request.run(tx) {
-        match error {
-            Error::Full => return Err(Error::Full),
-            error if breaks_trust(error) || tx.is_autocommit() => {
-                return Err(Error::Other(error.to_string().into()));
-            }
-            _ => {}
-        }
+        judge(tx, error)?;
         tx.wakes.set(woke);
         tx.prepare_cached("ROLLBACK TO request")?.execute(())?;
     }
     tx.prepare_cached("RELEASE request")?.execute(())?;
     Ok(())
+}
+
+/// Whether a request's error is its own; if not, the whole transaction's.
+fn judge(tx: &Tx<'_>, error: &Error) -> Result<()> {
+    match error {
+        Error::Full => Err(Error::Full),
+        Error::Broken(cause) => Err(Error::Broken(cause.clone())),
+        // Some errors have ended the transaction before anybody could decide.
+        error if tx.is_autocommit() => Err(Error::Unavailable(error.to_string())),
+        _ => Ok(()),
+    }
 }
