@@ -206,7 +206,10 @@ async fn control_swapped_messages_are_seen() {
     let sql = "
         CREATE TEMP TABLE ends AS SELECT conversation_id, min(seq) AS first, max(seq) AS last
             FROM messages WHERE role = 'user' GROUP BY conversation_id ORDER BY count(*) DESC LIMIT 1;
-        UPDATE messages SET seq = (SELECT last FROM ends) + 1000000
-            WHERE (conversation_id, seq) = (SELECT conversation_id, first FROM ends)";
+        UPDATE messages SET seq = 1000000 WHERE (conversation_id, seq) = (SELECT conversation_id, first FROM ends);
+        UPDATE messages SET seq = (SELECT first FROM ends)
+            WHERE (conversation_id, seq) = (SELECT conversation_id, last FROM ends);
+        UPDATE messages SET seq = (SELECT last FROM ends)
+            WHERE (conversation_id, seq) = (SELECT conversation_id, 1000000 FROM ends)";
     fails(prove_over(sql).await, "out of order");
 }
