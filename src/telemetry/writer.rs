@@ -196,8 +196,11 @@ mod tests {
             go_on.send(()).unwrap();
         }
         drop(writer);
-        let expected: String = (0..100).map(|number| format!("line {number}\n")).collect();
-        assert_eq!(got.try_iter().collect::<String>(), expected);
+        let expected: Vec<String> = (0..100).map(|number| format!("line {number}")).collect();
+        assert_eq!(
+            got.try_iter().collect::<String>().lines().collect::<Vec<_>>(),
+            expected
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use source::Source;
 
 /// Module: what it may use. `*` is everything; a longer name in the first column is a module of its own, which the
 /// right to use its parent does not include. `config` means the module's own section, `telemetry` naming its metrics.
-const MAY_USE: &str = "
+pub(crate) const MAY_USE: &str = "
     main: *
     lib: *
     cli: *

@@ -14,6 +14,7 @@
 mod architecture;
 mod cli;
 mod contract;
+mod docs;
 mod faults;
 mod process;
 mod reply;
