@@ -13,8 +13,11 @@
 )]
 
 mod architecture;
+mod cli;
 mod contract;
 mod docs;
+mod faults;
+mod process;
 mod reply;
 mod store;
 mod support;

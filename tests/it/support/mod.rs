@@ -10,7 +10,7 @@ mod server;
 
 pub(crate) use client::{Answer, Client, query, texts};
 pub(crate) use raw::Raw;
-pub(crate) use server::{DEFAULT_KEY, Server};
+pub(crate) use server::{Builder, DEFAULT_KEY, Run, Server};
 
 use std::time::{Duration, Instant};
 

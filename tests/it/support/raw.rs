@@ -19,11 +19,21 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("a connection");
-        Self {
+        Self::try_connect(address).await.expect("a connection")
+    }
+
+    /// For tests in which the server may be gone.
+    pub(crate) async fn try_connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        Ok(Self {
             stream,
             unread: Vec::new(),
-        }
+        })
+    }
+
+    /// What came in and was not asked for: after a failed answer, the part of it that did come.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.unread
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
@@ -75,6 +85,11 @@ impl Raw {
             Ok(Err(_)) => true,
             Err(_) => false,
         }
+    }
+
+    /// Reads whatever comes until the server closes the connection, in either way.
+    pub(crate) async fn drained(&mut self) {
+        while matches!(self.fill().await, Ok(true)) {}
     }
 
     async fn chunks(&mut self) -> Result<Vec<u8>> {

@@ -32,6 +32,14 @@ pub(crate) struct Builder {
     home: Arc<TempDir>,
 }
 
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
 impl Server {
     /// A server as it comes: every setting at its default, on a free port, with no data.
     pub(crate) async fn start() -> Self {
@@ -84,8 +92,15 @@ impl Server {
 
     /// SIGTERM: please finish.
     pub(crate) fn terminate(&self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("a child to signal");
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child to signal");
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for the process to end by itself.
@@ -131,6 +146,49 @@ impl Builder {
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.command.arg(arg.into());
         self
+    }
+
+    /// Lets another program start ours, in its own process: `program arguments… engagement …`.
+    pub(crate) fn under(mut self, program: &str, arguments: &[&str]) -> Self {
+        let mut wrapped = Command::new(program);
+        wrapped
+            .args(arguments)
+            .arg(self.command.get_program())
+            .args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => wrapped.env(name, value),
+                None => wrapped.env_remove(name),
+            };
+        }
+        wrapped.current_dir(self.home.path()).stdin(Stdio::null());
+        self.command = wrapped;
+        self
+    }
+
+    /// Runs the program to its end, for commands that do not serve.
+    pub(crate) async fn run(mut self) -> Run {
+        let stdout = NamedTempFile::new().expect("a file for stdout");
+        let stderr = NamedTempFile::new().expect("a file for stderr");
+        let child = self
+            .command
+            .stdout(stdout.reopen().expect("the file for stdout"))
+            .stderr(stderr.reopen().expect("the file for stderr"))
+            .spawn()
+            .expect("the program starts");
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut server = Server {
+            child,
+            address,
+            home: self.home,
+            stderr,
+        };
+        let status = server.wait_exit(SOON).await;
+        Run {
+            code: status.code(),
+            stdout: read_lossy(stdout.path()),
+            stderr: server.stderr(),
+        }
     }
 
     pub(crate) async fn start(self) -> Server {
