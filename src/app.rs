@@ -63,7 +63,9 @@ impl Failure {
                 "stop what uses it, or give another address: --listen 127.0.0.1:0 picks a free port"
             }
             Self::Open(cause) => cause.hint(),
-            Self::Broken(_) => "check the disk, then start again: whatever was acknowledged is still there",
+            Self::Broken(_) => {
+                "check the disk and run `engagement check`, then start again: whatever was acknowledged is still there"
+            }
             Self::Other(_) => "see the log",
         }
     }
@@ -114,7 +116,11 @@ pub async fn serve(config: Config) -> Result<(), Failure> {
     let mut ended = Ok(());
     tokio::select! {
         name = signals.next() => tracing::info!(signal = name, "stopping"),
-        reason = store.broken() => ended = Err(Failure::Broken(reason)),
+        reason = store.broken() => {
+            // Nothing can be stored any more, so there is nothing to wait for.
+            shutdown.force();
+            ended = Err(Failure::Broken(reason));
+        }
         served = served => {
             let cause = served.map_err(io::Error::other).and_then(|served| served).err();
             ended = Err(Failure::Other(cause.unwrap_or_else(|| io::Error::other("the listener ended"))));

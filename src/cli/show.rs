@@ -17,11 +17,7 @@ pub(super) fn run(given: &Given) -> Result<(), CommandError> {
             Source::Environment => "environment",
             Source::Flag => "flag",
         };
-        print(format_args!(
-            "{name:<20} {:<12} {}",
-            source,
-            value.as_deref().unwrap_or("-")
-        ))?;
+        print(format_args!("{name:<20} {source:<12} {value}"))?;
     }
     // Shown even when it would be refused; whoever looks wants to know both.
     Config::new(&given.settings)

@@ -28,7 +28,7 @@ pub fn parse(url: &str) -> Result<Database, ConfigError> {
     };
     match url.split_once(':') {
         Some(("sqlite", "" | "//")) => wrong("names no file"),
-        Some(("sqlite", path)) if path.contains(":memory:") => wrong("keeps nothing; data needs a file"),
+        Some(("sqlite", ":memory:")) => wrong("keeps nothing; data needs a file"),
         // sqlite:///absolute and sqlite:relative, as other programs write them.
         Some(("sqlite", path)) => Ok(Database::Sqlite(path.strip_prefix("//").unwrap_or(path).into())),
         _ => wrong("must begin with sqlite:"),

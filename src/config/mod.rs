@@ -111,11 +111,18 @@ impl Given {
         })
     }
 
-    /// Every setting with its value, secrets masked, and its source.
-    pub fn list(&self) -> impl Iterator<Item = (&'static str, Option<String>, Source)> {
+    /// Every setting with the value in effect, secrets masked, and its source.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, String, Source)> {
         self.sources
             .iter()
-            .map(|(name, source)| (*name, self.settings.shown(name), *source))
+            .zip(Settings::DEFAULTS)
+            .map(|((name, source), default)| {
+                (
+                    *name,
+                    self.settings.shown(name).unwrap_or_else(|| (*default).to_owned()),
+                    *source,
+                )
+            })
     }
 }
 

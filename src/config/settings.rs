@@ -54,15 +54,19 @@ impl Shown for List {
     }
 }
 
+fn help(doc: &str, default: &str) -> String {
+    format!("{} [default: {default}]", doc.trim())
+}
+
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty, $env:literal, $value:literal $(, $extra:ident = $with:expr)*;)*) => {
+    ($(#[doc = $doc:literal] $name:ident: $type:ty, $env:literal, $value:literal, default $default:literal $(, $extra:ident = $with:expr)*;)*) => {
         /// What was given; `None` for what was not.
         #[derive(Debug, Clone, Default, clap::Args, serde::Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Settings {
             $(
-                $(#[doc = $doc])+
-                #[arg(long, global = true, env = $env, hide_env_values = true, value_name = $value, help_heading = "Settings" $(, $extra = $with)*)]
+                #[doc = $doc]
+                #[arg(long, global = true, env = $env, hide_env_values = true, value_name = $value, help_heading = "Settings", help = help($doc, $default) $(, $extra = $with)*)]
                 pub $name: Option<$type>,
             )*
         }
@@ -70,6 +74,9 @@ macro_rules! settings {
         impl Settings {
             /// The names, as the file spells them.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
+            /// What holds where nothing is given, in the order of the names, for people to read.
+            pub const DEFAULTS: &'static [&'static str] = &[$($default),*];
 
             /// The environment variables, in the order of the names.
             pub const VARIABLES: &'static [&'static str] = &[$($env),*];
@@ -92,52 +99,52 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:8000]
-    listen: SocketAddr, "ENGAGEMENT_LISTEN", "ADDRESS:PORT";
-    /// Where the data is: sqlite:PATH [default: sqlite:engagement.db]
-    database_url: String, "ENGAGEMENT_DATABASE_URL", "URL";
+    /// Address to listen on; port 0 picks a free one
+    listen: SocketAddr, "ENGAGEMENT_LISTEN", "ADDRESS:PORT", default "127.0.0.1:8000";
+    /// Where the data is: sqlite:PATH
+    database_url: String, "ENGAGEMENT_DATABASE_URL", "URL", default "sqlite:engagement.db";
     /// The API key that writes need
-    api_key: SecretString, "ENGAGEMENT_API_KEY", "KEY";
+    api_key: SecretString, "ENGAGEMENT_API_KEY", "KEY", default "the well-known one";
     /// A file that holds the API key
-    api_key_file: PathBuf, "ENGAGEMENT_API_KEY_FILE", "PATH";
+    api_key_file: PathBuf, "ENGAGEMENT_API_KEY_FILE", "PATH", default "none";
     /// Let the publicly known default key open a service that listens beyond loopback
-    allow_default_key: bool, "ENGAGEMENT_ALLOW_DEFAULT_KEY", "1|0",
+    allow_default_key: bool, "ENGAGEMENT_ALLOW_DEFAULT_KEY", "1|0", default "0",
         value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "1";
     /// Refuse to start on anything unsafe
-    production: bool, "ENGAGEMENT_PRODUCTION", "1|0",
+    production: bool, "ENGAGEMENT_PRODUCTION", "1|0", default "0",
         value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "1";
-    /// Whether reads need a key too: public or key [default: public]
-    reads: Reads, "ENGAGEMENT_READS", "WHO";
-    /// Base of the links in pages, for instance `https://chat.example.com` [default: from the Host header]
-    public_url: String, "ENGAGEMENT_PUBLIC_URL", "URL";
-    /// Host names to answer to, separated by commas [default: any]
-    allowed_hosts: List, "ENGAGEMENT_ALLOWED_HOSTS", "HOSTS";
-    /// Origins whose pages may call the API from a browser, separated by commas [default: none]
-    cors_origins: List, "ENGAGEMENT_CORS_ORIGINS", "ORIGINS";
-    /// Replies at the provider at once [default: 64]
-    workers: usize, "ENGAGEMENT_WORKERS", "NUMBER";
-    /// Open connections; more are closed at once [default: 8192]
-    max_connections: usize, "ENGAGEMENT_MAX_CONNECTIONS", "NUMBER";
-    /// Requests worked on at once; more are answered 503 [default: 1024]
-    max_in_flight: usize, "ENGAGEMENT_MAX_IN_FLIGHT", "NUMBER";
-    /// Seconds that a request's head may take, and that an idle connection is kept [default: 10]
-    header_timeout_s: u64, "ENGAGEMENT_HEADER_TIMEOUT_S", "SECONDS";
-    /// Seconds that a request's body may take [default: 30]
-    body_timeout_s: u64, "ENGAGEMENT_BODY_TIMEOUT_S", "SECONDS";
-    /// Seconds that answering may take, from the end of the body [default: 15]
-    handler_timeout_s: u64, "ENGAGEMENT_HANDLER_TIMEOUT_S", "SECONDS";
-    /// Seconds that running requests and replies get when the service stops [default: 8]
-    drain_timeout_s: u64, "ENGAGEMENT_DRAIN_TIMEOUT_S", "SECONDS";
-    /// The log file, or off [default: logs/engagement.log]
-    log_file: String, "ENGAGEMENT_LOG_FILE", "PATH";
-    /// The log file's largest size in MiB, before it is set aside [default: 64]
-    log_file_max_mib: u64, "ENGAGEMENT_LOG_FILE_MAX_MIB", "MIB";
-    /// How many full log files are kept [default: 5]
-    log_files_kept: u32, "ENGAGEMENT_LOG_FILES_KEPT", "NUMBER";
-    /// How log lines look: text or json [default: text]
-    log_format: LogFormat, "ENGAGEMENT_LOG_FORMAT", "FORMAT";
-    /// Which lines are logged: error, warn, info, debug or trace [default: info]
-    log_level: LogLevel, "ENGAGEMENT_LOG_LEVEL", "LEVEL";
-    /// How identifiers appear in logs: hashed or plain [default: hashed]
-    log_ids: LoggedIds, "ENGAGEMENT_LOG_IDS", "HOW";
+    /// Whether reads need a key too: public or key
+    reads: Reads, "ENGAGEMENT_READS", "WHO", default "public";
+    /// Base of the links in pages, for instance `https://chat.example.com`
+    public_url: String, "ENGAGEMENT_PUBLIC_URL", "URL", default "from the Host header";
+    /// Host names to answer to, separated by commas
+    allowed_hosts: List, "ENGAGEMENT_ALLOWED_HOSTS", "HOSTS", default "any";
+    /// Origins whose pages may call the API from a browser, separated by commas
+    cors_origins: List, "ENGAGEMENT_CORS_ORIGINS", "ORIGINS", default "none";
+    /// Replies at the provider at once
+    workers: usize, "ENGAGEMENT_WORKERS", "NUMBER", default "64";
+    /// Open connections; more are closed at once
+    max_connections: usize, "ENGAGEMENT_MAX_CONNECTIONS", "NUMBER", default "8192";
+    /// Requests worked on at once; more are answered 503
+    max_in_flight: usize, "ENGAGEMENT_MAX_IN_FLIGHT", "NUMBER", default "1024";
+    /// Seconds that a request's head may take, and that an idle connection is kept
+    header_timeout_s: u64, "ENGAGEMENT_HEADER_TIMEOUT_S", "SECONDS", default "10";
+    /// Seconds that a request's body may take
+    body_timeout_s: u64, "ENGAGEMENT_BODY_TIMEOUT_S", "SECONDS", default "30";
+    /// Seconds that answering may take, from the end of the body
+    handler_timeout_s: u64, "ENGAGEMENT_HANDLER_TIMEOUT_S", "SECONDS", default "15";
+    /// Seconds that running requests and replies get when the service stops
+    drain_timeout_s: u64, "ENGAGEMENT_DRAIN_TIMEOUT_S", "SECONDS", default "8";
+    /// The log file, or off
+    log_file: String, "ENGAGEMENT_LOG_FILE", "PATH", default "logs/engagement.log";
+    /// The log file's largest size in MiB, before it is set aside
+    log_file_max_mib: u64, "ENGAGEMENT_LOG_FILE_MAX_MIB", "MIB", default "64";
+    /// How many full log files are kept
+    log_files_kept: u32, "ENGAGEMENT_LOG_FILES_KEPT", "NUMBER", default "5";
+    /// How log lines look: text or json
+    log_format: LogFormat, "ENGAGEMENT_LOG_FORMAT", "FORMAT", default "text";
+    /// Which lines are logged: error, warn, info, debug or trace
+    log_level: LogLevel, "ENGAGEMENT_LOG_LEVEL", "LEVEL", default "info";
+    /// How identifiers appear in logs: hashed or plain
+    log_ids: LoggedIds, "ENGAGEMENT_LOG_IDS", "HOW", default "hashed";
 }

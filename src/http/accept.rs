@@ -7,19 +7,20 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::Router;
-use axum_server::{Handle, accept::Accept};
+use axum_server::{AddrListener, Address, Handle, accept::Accept};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{config::HttpSettings, shutdown::Shutdown};
 
@@ -61,11 +62,11 @@ pub async fn serve(
     settings: &HttpSettings,
     shutdown: &Shutdown,
 ) -> io::Result<()> {
-    let handle = Handle::new();
+    let (handle, closing) = (Handle::new(), CancellationToken::new());
     let gate = Gate {
         places: Arc::new(Semaphore::new(settings.max_connections)),
     };
-    let mut server = axum_server::from_tcp(listener.socket)?
+    let mut server = axum_server::Server::<Here>::from_listener(Door::new(listener, closing.clone())?)
         .acceptor(gate)
         .handle(handle.clone())
         .http1_only()
@@ -80,13 +81,78 @@ pub async fn serve(
         .max_buf_size(LARGEST_HEAD);
     let farewell = async {
         shutdown.begun().await;
+        // The door closes after one farewell; who came in last has another to say what it wants.
         sleep(FAREWELL).await;
-        handle.graceful_shutdown(Some(settings.drain_timeout.saturating_sub(FAREWELL)));
+        closing.cancel();
+        sleep(FAREWELL).await;
+        handle.graceful_shutdown(Some(settings.drain_timeout.saturating_sub(2 * FAREWELL)));
         std::future::pending().await
     };
     tokio::select! {
         ended = server.serve(router.into_make_service()) => ended,
         never = farewell => never,
+    }
+}
+
+/// An address whose listener ends by itself.
+#[derive(Debug, Clone)]
+struct Here(SocketAddr);
+
+impl Address for Here {
+    type Stream = TcpStream;
+    type Listener = Door;
+}
+
+/// Lets connections in until a farewell after shutdown began: first everybody who waits by then, then nobody.
+///
+/// axum-server closes its listener and all connections without a request in one instant, which would
+/// reset the requests of those who just came in.
+#[derive(Debug)]
+struct Door {
+    socket: Mutex<Option<Arc<tokio::net::TcpListener>>>,
+    address: SocketAddr,
+    closing: CancellationToken,
+}
+
+impl Door {
+    fn new(listener: Listener, closing: CancellationToken) -> io::Result<Self> {
+        listener.socket.set_nonblocking(true)?;
+        let socket = Arc::new(tokio::net::TcpListener::from_std(listener.socket)?);
+        Ok(Self {
+            socket: Mutex::new(Some(socket)),
+            address: listener.address,
+            closing,
+        })
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Option<Arc<tokio::net::TcpListener>>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AddrListener<TcpStream, Here> for Door {
+    async fn bind_to(address: Here) -> io::Result<Self> {
+        Self::new(Listener::bind(address.0)?, CancellationToken::new())
+    }
+
+    async fn accept_stream(&self) -> io::Result<(TcpStream, Here)> {
+        let socket = self.socket().clone();
+        let Some(socket) = socket else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            accepted = socket.accept() => accepted.map(|(stream, from)| (stream, Here(from))),
+            () = self.closing.cancelled() => {
+                drop(socket);
+                self.socket().take();
+                std::future::pending().await
+            }
+        }
+    }
+
+    fn get_local_addr(&self) -> io::Result<Here> {
+        Ok(Here(self.address))
     }
 }
 

@@ -1,16 +1,21 @@
 //! Logs: to the console (stderr) and to a file.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     Layer, Registry,
     filter::Targets,
-    fmt::{self, MakeWriter},
+    fmt::{self, MakeWriter, writer::MakeWriterExt},
     layer::SubscriberExt,
 };
 
-use super::{ids, rotation::RotatingFile, writer::Writer};
+use super::{
+    format::{Json, Text},
+    ids,
+    rotation::RotatingFile,
+    writer::Writer,
+};
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Keeps the writers alive; dropping it writes what they still hold.
@@ -23,28 +28,27 @@ pub struct Logging {
 pub fn start(settings: &LogSettings) -> io::Result<Logging> {
     ids::show(settings.ids);
     report_panics();
-    let console: Box<dyn Write + Send> = Box::new(io::stderr());
-    let file: Option<Box<dyn Write + Send>> = match &settings.file {
-        Some(path) => Some(Box::new(RotatingFile::open(
-            path,
-            settings.file_limit,
-            settings.files_kept,
-        )?)),
+    let (console, console_writer) = Writer::start("log-console", io::stderr())?;
+    let mut writers = vec![console_writer];
+    let file = match &settings.file {
+        Some(path) => {
+            let file = RotatingFile::open(path, settings.file_limit, settings.files_kept)?;
+            let (file, file_writer) = Writer::start("log-file", file)?;
+            writers.push(file_writer);
+            Some(file)
+        }
         None => None,
     };
-    let colours = io::stderr().is_terminal() && settings.format == LogFormat::Text;
-    // Without colours both get the same bytes: a line is put together once.
-    let sinks = match (colours, file) {
-        (true, Some(file)) => vec![(true, vec![console]), (false, vec![file])],
-        (false, Some(file)) => vec![(false, vec![console, file])],
-        (_, None) => vec![(colours, vec![console])],
+    let colours = io::stderr().is_terminal();
+    let layers = match file {
+        // The same bytes for both: a line is put together once.
+        Some(file) if !colours => vec![layer(settings.format, false, console.and(file))],
+        Some(file) => vec![
+            layer(settings.format, true, console),
+            layer(settings.format, false, file),
+        ],
+        None => vec![layer(settings.format, colours, console)],
     };
-    let (mut layers, mut writers) = (Vec::new(), Vec::new());
-    for (colours, sinks) in sinks {
-        let (lines, writer) = Writer::start(sinks)?;
-        layers.push(layer(settings.format, colours, lines));
-        writers.push(writer);
-    }
     let subscriber = tracing_subscriber::registry().with(layers.with_filter(filter(settings.level)));
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     Ok(Logging { _writers: writers })
@@ -62,15 +66,12 @@ fn layer<W>(format: LogFormat, colours: bool, writer: W) -> Box<dyn Layer<Regist
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = fmt::layer().with_writer(writer).with_ansi(colours);
+    let layer = fmt::layer()
+        .with_writer(writer)
+        .with_ansi(colours && format == LogFormat::Text);
     match format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .boxed(),
+        LogFormat::Text => layer.event_format(Text).boxed(),
+        LogFormat::Json => layer.event_format(Json).boxed(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the process tells its operator.
 
+mod format;
 pub mod ids;
 pub mod logging;
 mod rotation;

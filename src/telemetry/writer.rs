@@ -11,7 +11,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
@@ -22,6 +22,9 @@ const BUFFER: usize = 1024 * 1024;
 
 /// How long the first line waits for company.
 const LINGER: Duration = Duration::from_millis(5);
+
+/// How long the last lines may take when the process ends.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What is enough company.
 const ENOUGH: usize = BUFFER / 4;
@@ -41,6 +44,7 @@ struct Shared {
 struct Waiting {
     lines: Vec<u8>,
     closed: bool,
+    finished: bool,
 }
 
 impl Shared {
@@ -80,43 +84,37 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// The thread that writes. Dropping it writes what is left.
+/// A thread that writes. Dropping it writes what is left, if the sink takes it.
 #[derive(Debug)]
-pub(super) struct Writer {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(super) struct Writer(Arc<Shared>);
 
 impl Writer {
-    /// Starts a thread that writes every line to all of these.
-    pub(super) fn start(sinks: Vec<Box<dyn Write + Send>>) -> io::Result<(Lines, Self)> {
+    /// Starts a thread for this sink alone: one that is stuck holds up no other.
+    pub(super) fn start(name: &str, sink: impl Write + Send + 'static) -> io::Result<(Lines, Self)> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("log-writer".to_owned())
-            .spawn(move || run(&of_thread, sinks))?;
-        Ok((
-            Lines(Arc::clone(&shared)),
-            Self {
-                shared,
-                thread: Some(thread),
-            },
-        ))
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(&of_thread, sink))?;
+        Ok((Lines(Arc::clone(&shared)), Self(shared)))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // It catches nothing, so an error is a panic of its own, which has been printed.
-            let _ = thread.join();
-        }
+        let mut waiting = self.0.lock();
+        waiting.closed = true;
+        self.0.changed.notify_all();
+        // Nobody may be reading the console; that must not keep the process from ending.
+        drop(
+            self.0
+                .changed
+                .wait_timeout_while(waiting, FAREWELL, |waiting| !waiting.finished),
+        );
     }
 }
 
-fn run(shared: &Shared, mut sinks: Vec<Box<dyn Write + Send>>) {
+fn run(shared: &Shared, mut sink: impl Write) {
     let mut lines = Vec::new();
     let mut told = 0;
     loop {
@@ -134,22 +132,22 @@ fn run(shared: &Shared, mut sinks: Vec<Box<dyn Write + Send>>) {
         mem::swap(&mut waiting.lines, &mut lines);
         let closed = waiting.closed;
         drop(waiting);
-        for sink in &mut sinks {
-            if sink.write_all(&lines).and_then(|()| sink.flush()).is_err() {
-                // A full disk, a closed console: the other sink may still work, and so must the service.
-                let count = lines.split(|byte| *byte == b'\n').count() - 1;
-                shared.dropped.fetch_add(count as u64, Ordering::Relaxed);
-            }
+        if sink.write_all(&lines).and_then(|()| sink.flush()).is_err() {
+            // A full disk, a closed console: the service goes on.
+            let count = lines.split(|byte| *byte == b'\n').count() - 1;
+            shared.dropped.fetch_add(count as u64, Ordering::Relaxed);
         }
         lines.clear();
         lines.shrink_to(ENOUGH);
+        if closed {
+            shared.lock().finished = true;
+            shared.changed.notify_all();
+            return;
+        }
         let dropped = shared.dropped.load(Ordering::Relaxed);
-        if dropped > told && !closed {
+        if dropped > told {
             tracing::warn!(lines = dropped - told, "log lines were dropped");
             told = dropped + 1;
-        }
-        if closed {
-            return;
         }
     }
 }
@@ -182,7 +180,7 @@ mod tests {
 
     fn gated() -> (Lines, Writer, mpsc::Receiver<String>, mpsc::Sender<()>) {
         let ((pieces, got), (go_on, go)) = (mpsc::channel(), mpsc::channel());
-        let (lines, writer) = Writer::start(vec![Box::new(Gate { pieces, go })]).unwrap();
+        let (lines, writer) = Writer::start("gate", Gate { pieces, go }).unwrap();
         (lines, writer, got, go_on)
     }
 
@@ -204,13 +202,20 @@ mod tests {
     }
 
     #[test]
+    fn a_stuck_sink_does_not_keep_the_process_from_ending() {
+        let (mut lines, writer, _got, _go_on) = gated();
+        writeln!(lines, "never written").unwrap();
+        drop(writer);
+    }
+
+    #[test]
     fn a_stuck_sink_costs_lines_and_no_waiting() {
         let (mut lines, writer, got, go_on) = gated();
         let line = [b'x'; 1_024];
         for _ in 0..4 * BUFFER / line.len() {
             lines.write_all(&line).unwrap();
         }
-        let dropped = writer.shared.dropped.load(Ordering::Relaxed);
+        let dropped = writer.0.dropped.load(Ordering::Relaxed);
         assert!(dropped > 0, "what does not fit is counted");
         for _ in 0..200 {
             go_on.send(()).unwrap();

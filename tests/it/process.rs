@@ -37,6 +37,8 @@ async fn either_signal_ends_the_process_well() {
                 "{said}"
             );
         }
+        // The log was moved into the database, which is one file again.
+        assert!(!server.home().path().join("engagement.db-wal").exists(), "{name}");
     }
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::State,
+    extract::{FromRequest, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -23,10 +23,15 @@ pub(super) async fn create(
     State(http): State<Arc<Http>>,
     InConversation(conversation): InConversation,
     uri: Uri,
-    body: Result<JsonBody, Problem>,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let service = http.service()?;
+    if request.headers().contains_key(header::EXPECT) {
+        // A client that asks before it sends is told at once.
+        service.conversation(conversation, None).await?;
+    }
+    let body = JsonBody::from_request(request, &http).await;
     admit(&http, async {
-        let service = http.service()?;
         let asked = body.and_then(|JsonBody(body)| parse(&body));
         let (text, role) = judged_after(service, conversation, asked).await?;
         let message = service.create_message(conversation, role, text).await?;

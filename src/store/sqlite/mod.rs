@@ -182,6 +182,8 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
+        // The last connection to close moves the log into the database: that has to be the writer's.
+        self.readers.close();
         self.writer.close().await;
     }
 }

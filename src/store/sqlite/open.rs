@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use super::{
     connection,
     migrations::{self, MigrationState},
+    purge,
 };
 
 /// "Engm": marks the file as one of ours.
@@ -32,6 +33,8 @@ pub enum OpenError {
     NoDatabase(PathBuf),
     /// The file is the database of another program.
     Foreign(PathBuf),
+    /// The file is damaged.
+    Damaged(rusqlite::Error),
     /// There is no file.
     Missing(PathBuf),
     /// The schema was made by a newer program that older ones cannot work with.
@@ -61,6 +64,7 @@ impl OpenError {
             Self::InUse(_) => "stop the other server, or give this one its own --database-url sqlite:PATH",
             Self::Io(..) => "give a path in a directory that this user may write: --database-url sqlite:PATH",
             Self::NoDatabase(_) | Self::Foreign(_) => "give another path: --database-url sqlite:PATH",
+            Self::Damaged(_) => "restore a backup",
             Self::Missing(_) => "start the server once, or run `engagement migrate apply`, to create it",
             Self::TooNew { .. } => {
                 "start the newer version of engagement, or restore a backup made before its upgrade"
@@ -82,6 +86,7 @@ impl fmt::Display for OpenError {
             Self::Io(path, cause) => write!(f, "cannot open the database {}: {cause}", path.display()),
             Self::NoDatabase(path) => write!(f, "{} is not a SQLite database", path.display()),
             Self::Foreign(path) => write!(f, "{} is the database of another program", path.display()),
+            Self::Damaged(cause) => write!(f, "the database is damaged: {cause}"),
             Self::Missing(path) => write!(f, "there is no database {}", path.display()),
             Self::TooNew { needs } => write!(
                 f,
@@ -103,7 +108,10 @@ impl std::error::Error for OpenError {}
 
 impl From<rusqlite::Error> for OpenError {
     fn from(cause: rusqlite::Error) -> Self {
-        Self::Sqlite(cause)
+        match cause.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(cause),
+            _ => Self::Sqlite(cause),
+        }
     }
 }
 
@@ -167,6 +175,7 @@ pub fn check_integrity(path: &Path) -> Result<Vec<String>, OpenError> {
             .into_iter()
             .map(|table| format!("a row of {table} refers to one that is gone")),
     );
+    problems.extend(purge::strays(&db)?);
     Ok(problems)
 }
 
@@ -191,7 +200,7 @@ fn open(path: &Path) -> Result<Connection, OpenError> {
                 path.to_owned(),
                 io::Error::new(io::ErrorKind::PermissionDenied, cause),
             ),
-            _ => OpenError::Sqlite(cause),
+            _ => OpenError::from(cause),
         }
     })?;
     let application_id: i32 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;

@@ -24,6 +24,26 @@ pub(super) fn is_due(db: &Connection) -> rusqlite::Result<bool> {
     db.query_row("SELECT EXISTS (SELECT * FROM purges)", (), |row| row.get(0))
 }
 
+/// Messages that belong to no conversation, and that nobody is about to remove: there can be none.
+pub(super) fn strays(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let is_known: bool = db.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'purges'",
+        (),
+        |row| row.get(0),
+    )?;
+    if !is_known {
+        // Before there were purges, a foreign key saw to it.
+        return Ok(None);
+    }
+    let strays: u64 = db.query_row(
+        "SELECT count(*) FROM messages
+         WHERE conversation_id NOT IN (SELECT id FROM conversations UNION ALL SELECT conversation_id FROM purges)",
+        (),
+        |row| row.get(0),
+    )?;
+    Ok((strays > 0).then(|| format!("{strays} messages belong to no conversation")))
+}
+
 /// Removes some, in a transaction of its own; whether there may be more.
 pub(super) fn step(db: &Connection) -> Result<bool> {
     db.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;

@@ -38,6 +38,12 @@ impl Readers {
         })
     }
 
+    /// Lets go of the connections that nobody uses. A read that comes later opens one for itself.
+    pub(super) fn close(&self) {
+        self.in_place.clear();
+        self.scans.clear();
+    }
+
     /// Reads on the calling thread. For indexed, bounded reads only: microseconds, no more than encoding the answer.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let db = match self.in_place.pop() {
@@ -93,6 +99,10 @@ impl Stack {
             .map(|_| connection::reading(&options.path, options.busy_timeout))
             .collect();
         Ok(Self(Mutex::new(connections?)))
+    }
+
+    fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn pop(&self) -> Option<Connection> {

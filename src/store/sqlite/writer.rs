@@ -306,7 +306,13 @@ impl Desk {
             wakes: Cell::new(false),
             purges: Cell::new(false),
         };
-        tx.begin()?;
+        if let Err(error) = tx.begin() {
+            // Whoever waited for the lock until now has waited long enough: nobody waits for it twice.
+            while let Ok(request) = self.queue.try_recv() {
+                batch.push(request);
+            }
+            return Err(error);
+        }
         let mut at = 0;
         while let Some(request) = batch.get_mut(at) {
             if at == 0 {
