@@ -7,6 +7,7 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 
 # The dependencies first, against empty sources: this layer lasts until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 RUN mkdir -p src tests/it benches \
     && for f in src/main.rs tests/it/main.rs benches/store.rs benches/reply.rs benches/http.rs; do echo 'fn main() {}' > "$f"; done \
     && echo '' > src/lib.rs \

@@ -43,6 +43,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     lines: Vec<u8>,
+    /// Whether the thread waits for a line to come; else it looks by itself.
+    asleep: bool,
     closed: bool,
     finished: bool,
 }
@@ -57,7 +59,7 @@ impl Write for Lines {
     /// Takes a line whole, or drops and counts it; never fails and never waits.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut waiting = self.0.lock();
-        let before = waiting.lines.len();
+        let (before, asleep) = (waiting.lines.len(), waiting.asleep);
         if before + line.len() > BUFFER {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
             return Ok(line.len());
@@ -65,7 +67,7 @@ impl Write for Lines {
         waiting.lines.extend_from_slice(line);
         let after = waiting.lines.len();
         drop(waiting);
-        if before == 0 || (before < ENOUGH && after >= ENOUGH) {
+        if asleep || (before < ENOUGH && after >= ENOUGH) {
             self.0.changed.notify_one();
         }
         Ok(line.len())
@@ -118,17 +120,22 @@ fn run(shared: &Shared, mut sink: impl Write) {
     let mut lines = Vec::new();
     let mut told = 0;
     loop {
-        let waiting = shared.lock();
-        let waiting = shared
-            .changed
-            .wait_while(waiting, |waiting| waiting.lines.is_empty() && !waiting.closed)
-            .unwrap_or_else(PoisonError::into_inner);
+        // Lines that come while the thread lingers, or is about to, wake nobody: they are found here.
         let (mut waiting, _) = shared
             .changed
-            .wait_timeout_while(waiting, LINGER, |waiting| {
+            .wait_timeout_while(shared.lock(), LINGER, |waiting| {
                 waiting.lines.len() < ENOUGH && !waiting.closed
             })
             .unwrap_or_else(PoisonError::into_inner);
+        if waiting.lines.is_empty() && !waiting.closed {
+            waiting.asleep = true;
+            waiting = shared
+                .changed
+                .wait_while(waiting, |waiting| waiting.lines.is_empty() && !waiting.closed)
+                .unwrap_or_else(PoisonError::into_inner);
+            waiting.asleep = false;
+            continue;
+        }
         mem::swap(&mut waiting.lines, &mut lines);
         let closed = waiting.closed;
         drop(waiting);
