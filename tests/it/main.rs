@@ -17,6 +17,7 @@ mod cli;
 mod contract;
 mod docs;
 mod faults;
+mod http;
 mod process;
 mod reply;
 mod store;

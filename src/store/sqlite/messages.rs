@@ -19,7 +19,7 @@ use crate::{
 const SKIP_IN_PLACE: u64 = 2_000;
 
 /// The statement that reads a page by stepping over entries: with or without a role, from either end.
-macro_rules! concat_page {
+macro_rules! page_by_stepping {
     ($role:literal, $order:literal) => {
         concat!(
             "SELECT id, role, text, created_at, updated_at FROM messages WHERE conversation_id = ?1 ",
@@ -30,6 +30,7 @@ macro_rules! concat_page {
         )
     };
 }
+
 pub(super) async fn append(store: &SqliteStore, new: NewMessage) -> Result<Option<Message>> {
     // Folding is work; it happens here, not on the one thread that writes.
     let folded = folded(&new.text);
@@ -255,10 +256,10 @@ fn seek(db: &Connection, query: &MessageQuery, most_skipped: u64) -> Result<Soug
         };
         let from_start = skipped <= behind;
         let select = match (role.is_some(), from_start) {
-            (false, true) => concat_page!("", "ASC"),
-            (false, false) => concat_page!("", "DESC"),
-            (true, true) => concat_page!("AND role = ?4", "ASC"),
-            (true, false) => concat_page!("AND role = ?4", "DESC"),
+            (false, true) => page_by_stepping!("", "ASC"),
+            (false, false) => page_by_stepping!("", "DESC"),
+            (true, true) => page_by_stepping!("AND role = ?4", "ASC"),
+            (true, false) => page_by_stepping!("AND role = ?4", "DESC"),
         };
         let mut select = db.prepare_cached(select)?;
         let offset = skipped.min(behind);
