@@ -33,8 +33,10 @@ pub struct HttpSettings {
     pub max_connections: usize,
     /// Requests worked on at once.
     pub max_in_flight: usize,
-    /// For a request's head, and for the next one on the same connection to come.
+    /// For a request's head.
     pub header_timeout: Duration,
+    /// For the next request on the same connection to begin.
+    pub idle_timeout: Duration,
     /// For a request's body.
     pub body_timeout: Duration,
     /// For the work, from the end of the body.
@@ -67,6 +69,7 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
         max_connections: at_least_one("max_connections", settings.max_connections.unwrap_or(8_192))?,
         max_in_flight: at_least_one("max_in_flight", settings.max_in_flight.unwrap_or(1_024))?,
         header_timeout: seconds("header_timeout_s", settings.header_timeout_s, 10)?,
+        idle_timeout: seconds("idle_timeout_s", settings.idle_timeout_s, 75)?,
         body_timeout: seconds("body_timeout_s", settings.body_timeout_s, 30)?,
         handler_timeout: seconds("handler_timeout_s", settings.handler_timeout_s, 15)?,
         drain_timeout: seconds("drain_timeout_s", settings.drain_timeout_s, 8)?,

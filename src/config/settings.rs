@@ -127,8 +127,10 @@ settings! {
     max_connections: usize, "ENGAGEMENT_MAX_CONNECTIONS", "NUMBER", default "8192";
     /// Requests worked on at once; more are answered 503
     max_in_flight: usize, "ENGAGEMENT_MAX_IN_FLIGHT", "NUMBER", default "1024";
-    /// Seconds that a request's head may take, and that an idle connection is kept
+    /// Seconds that a request's head may take
     header_timeout_s: u64, "ENGAGEMENT_HEADER_TIMEOUT_S", "SECONDS", default "10";
+    /// Seconds that a connection is kept between two requests; longer than a proxy in front keeps it
+    idle_timeout_s: u64, "ENGAGEMENT_IDLE_TIMEOUT_S", "SECONDS", default "75";
     /// Seconds that a request's body may take
     body_timeout_s: u64, "ENGAGEMENT_BODY_TIMEOUT_S", "SECONDS", default "30";
     /// Seconds that answering may take, from the end of the body

@@ -7,13 +7,17 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::Router;
 use axum_server::{AddrListener, Address, Handle, accept::Accept};
+use futures_util::future::BoxFuture;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,6 +25,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
 use crate::{config::HttpSettings, shutdown::Shutdown};
 
@@ -65,18 +70,20 @@ pub async fn serve(
     let (handle, closing) = (Handle::new(), CancellationToken::new());
     let gate = Gate {
         places: Arc::new(Semaphore::new(settings.max_connections)),
+        header_timeout: settings.header_timeout,
     };
     let mut server = axum_server::Server::<Here>::from_listener(Door::new(listener, closing.clone())?)
         .acceptor(gate)
         .handle(handle.clone())
         .http1_only()
+        .first_request_timeout(settings.header_timeout)
         .accept_error_handler(|_, error| tracing::warn!(%error, "a connection was not accepted"));
     server
         .http_builder()
         .http1()
         // A client that sent its request and closes its side still wants the answer.
         .half_close(true)
-        .header_read_timeout(settings.header_timeout)
+        .header_read_timeout(settings.idle_timeout)
         .max_headers(MOST_HEADERS)
         .max_buf_size(LARGEST_HEAD);
     let farewell = async {
@@ -160,30 +167,91 @@ impl AddrListener<TcpStream, Here> for Door {
 #[derive(Debug, Clone)]
 struct Gate {
     places: Arc<Semaphore>,
+    header_timeout: Duration,
 }
 
 impl<S> Accept<TcpStream, S> for Gate {
     type Stream = Guarded;
-    type Service = S;
-    type Future = Ready<io::Result<(Guarded, S)>>;
+    type Service = Counted<S>;
+    type Future = Ready<io::Result<(Guarded, Counted<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return ready(Err(io::Error::other("there are too many connections")));
         };
         // Answers are small and whole; waiting for more to send only delays them.
-        let guarded = stream.set_nodelay(true).map(|()| Guarded {
+        if let Err(error) = stream.set_nodelay(true) {
+            return ready(Err(error));
+        }
+        let turns = Turns::default();
+        let guarded = Guarded {
             stream,
+            turns: turns.clone(),
+            header_timeout: self.header_timeout,
+            head: None,
             stalled: None,
             _place: place,
-        });
-        ready(guarded.map(|stream| (stream, service)))
+        };
+        ready(Ok((guarded, Counted { service, turns })))
     }
 }
 
-/// A connection that holds its place, and fails when its client stops reading.
+/// Whose turn it is on a connection: the client's while the number is even, the service's while it is odd.
+#[derive(Debug, Clone, Default)]
+struct Turns(Arc<AtomicUsize>);
+
+impl Turns {
+    fn now(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn pass(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A service that counts the turns of its connection.
+#[derive(Debug, Clone)]
+struct Counted<S> {
+    service: S,
+    turns: Turns,
+}
+
+impl<S, R> Service<R> for Counted<S>
+where
+    S: Service<R>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        self.turns.pass();
+        let (answer, turns) = (self.service.call(request), self.turns.clone());
+        Box::pin(async move {
+            let answer = answer.await;
+            turns.pass();
+            answer
+        })
+    }
+}
+
+/// A connection that holds its place. It fails when its client begins a request and does not come to the
+/// end of the head, or stops reading the answer.
+///
+/// hyper has one timer for a head and for the wait before it. Kept connections are to live long (a proxy that
+/// sends on one just as it is closed has lost that request), heads are not, so the head's timer is here.
 struct Guarded {
     stream: TcpStream,
+    turns: Turns,
+    header_timeout: Duration,
+    /// Since when a head is under way, and in which turn that was.
+    head: Option<(usize, Pin<Box<Sleep>>)>,
     stalled: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
@@ -207,7 +275,23 @@ impl AsyncRead for Guarded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let turn = self.turns.now();
+        // A head that has come to its end has passed the turn on.
+        self.head.take_if(|(begun_in, _)| *begun_in != turn);
+        let before = buffer.filled().len();
+        let progress = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let clients_turn = turn.is_multiple_of(2);
+        if progress.is_ready() && buffer.filled().len() > before && clients_turn {
+            let timeout = self.header_timeout;
+            self.head.get_or_insert_with(|| (turn, Box::pin(sleep(timeout))));
+        }
+        if progress.is_pending()
+            && let Some((_, late)) = &mut self.head
+        {
+            ready!(late.as_mut().poll(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        progress
     }
 }
 

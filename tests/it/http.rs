@@ -13,8 +13,10 @@ use crate::support::Client;
 fn every_route_says_what_it_takes() {
     let table = http::table();
 
-    let listed: Vec<String> =
-        table.iter().map(|route| format!("{} {} {:?}", route.method, route.path, route.access)).collect();
+    let listed: Vec<String> = table
+        .iter()
+        .map(|route| format!("{} {} {:?}", route.method, route.path, route.access))
+        .collect();
     assert_eq!(
         listed,
         [
@@ -28,7 +30,11 @@ fn every_route_says_what_it_takes() {
             "GET /conversations/{conversation_id}/messages/{message_id}/reply Read",
         ]
     );
-    assert!(table.iter().all(|route| route.method == "GET" || route.access == Access::Key));
+    assert!(
+        table
+            .iter()
+            .all(|route| route.method == "GET" || route.access == Access::Key)
+    );
 }
 
 /// E1, E7 and promise 6: the envelope for a panic, which ends its own request only.
@@ -37,14 +43,21 @@ async fn a_panic_ends_one_request_and_not_the_others() {
     let config = Config::new(&Settings::default()).unwrap();
     let shutdown = Shutdown::default();
     let http = Http::new(config.http.clone(), &config.access.key, shutdown.clone());
-    let routes = Router::new()
-        .route("/panics", get(async || if true { panic!("a canary") } else { "never" }))
+    let misbehaving = Router::new()
+        .route(
+            "/panics",
+            get(async || if true { panic!("a canary") } else { "never" }),
+        )
         .route("/works", get(async || "still here"));
-    let router = http::layered(routes, &http);
+    let router = http::layered(misbehaving, &http);
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let client = Client::new(&format!("http://{}", listener.address()), None);
     let of_server = shutdown.clone();
-    shutdown.spawn(async move { http::serve(listener, router, &config.http, &of_server).await.unwrap() });
+    shutdown.spawn(async move {
+        http::serve(listener, router, &config.http, &of_server)
+            .await
+            .unwrap();
+    });
 
     for _ in 0..3 {
         let answer = client.get("/panics").await;

@@ -120,6 +120,28 @@ async fn a_head_that_takes_too_long_ends_the_connection() {
     }
 }
 
+/// H7: a later head has as long as the first, a pause between requests has longer
+#[tokio::test]
+async fn a_kept_connection_may_be_silent_but_not_stop_in_a_head() {
+    let Some(service) = service_with(&[("HEADER_TIMEOUT_S", "1")]).await else {
+        return;
+    };
+    let whole = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (mut stops, mut pauses) = (service.connect().await, service.connect().await);
+    for raw in [&mut stops, &mut pauses] {
+        raw.send(whole).await.expect("a request to send");
+        assert_eq!(raw.answer().await.expect("an answer").status, 200);
+    }
+
+    stops.send("GET /livez HT").await.expect("half a head to send");
+
+    let end = stops.answer().await.expect_err("no answer to half a head");
+    assert_ne!(end.kind(), ErrorKind::TimedOut, "the connection stays open");
+    // That took longer than a head may take, and the other connection has been silent all the while.
+    pauses.send(whole).await.expect("a request to send");
+    assert_eq!(pauses.answer().await.expect("an answer").status, 200);
+}
+
 /// H8: go on, if there is a reason to
 #[tokio::test]
 async fn a_client_that_asks_first_is_told_to_go_on() {

@@ -169,6 +169,7 @@ fn raise_file_limit() {
 async fn server(head_timeout: &str, body_timeout: &str) -> Server {
     let builder = Server::builder()
         .env("HEADER_TIMEOUT_S", head_timeout)
+        .env("IDLE_TIMEOUT_S", head_timeout)
         .env("BODY_TIMEOUT_S", body_timeout);
     builder.start().await
 }
