@@ -11,6 +11,7 @@ mod error;
 mod messages;
 mod migrations;
 mod open;
+mod pages;
 mod purge;
 mod readers;
 mod replies;
@@ -124,7 +125,7 @@ impl ConversationStore for SqliteStore {
     }
 
     async fn messages(&self, query: MessageQuery) -> Result<PageAnswer> {
-        messages::page(self, query).await
+        pages::page(self, query).await
     }
 }
 
