@@ -132,6 +132,7 @@ fn judge(mut came: &[u8], bodiless: bool) -> Proof<Vec<u16>> {
 async fn server() -> (Server, Vec<Case>) {
     let server = Server::builder()
         .env("HEADER_TIMEOUT_S", "1")
+        .env("IDLE_TIMEOUT_S", "1")
         .env("BODY_TIMEOUT_S", "1")
         .start()
         .await;
