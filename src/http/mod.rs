@@ -1,8 +1,7 @@
 //! HTTP: the only room that knows axum, status codes and JSON on the wire.
 //!
-//! A request passes what is [`layer::around`], then its route: [`api`] for
-//! the service's contract, [`ops`] for health. Handlers parse, call the service, and shape the answer;
-//! they hold no business rule.
+//! A request passes [`layer::around`], then its route: [`api`] for the service's contract, [`ops`] for
+//! health. Handlers parse, call the service, and shape the answer; they hold no business rule.
 
 mod accept;
 mod api;

@@ -14,10 +14,9 @@ use serde::Serialize;
 use super::{Http, api, problem::Problem};
 
 pub(super) fn router(http: &Arc<Http>) -> Router {
-    let health = |handler| api::resource(get(handler), "GET, HEAD, OPTIONS");
     Router::new()
         .route("/livez", api::resource(get(live), "GET, HEAD, OPTIONS"))
-        .route("/readyz", health(ready))
+        .route("/readyz", api::resource(get(ready), "GET, HEAD, OPTIONS"))
         .with_state(Arc::clone(http))
 }
 

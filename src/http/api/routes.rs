@@ -88,7 +88,6 @@ fn routes() -> Vec<Route> {
     vec![
         write("POST", "/conversations", conversations::create),
         read("/conversations/{conversation_id}", conversations::read),
-        // Listed for the answer 405: only `…/delete` deletes a conversation.
         write(
             "DELETE",
             "/conversations/{conversation_id}/delete",
@@ -130,8 +129,7 @@ pub(in crate::http) fn router(http: &Arc<Http>) -> Router {
         } else {
             handler
         };
-        let (methods, names) = resources.remove(info.path).unwrap_or_default();
-        let mut names = names;
+        let (methods, mut names) = resources.remove(info.path).unwrap_or_default();
         names.extend(if info.method == "GET" {
             vec!["GET", "HEAD"]
         } else {
