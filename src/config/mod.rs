@@ -1,6 +1,6 @@
 //! Configuration: defaults < `engagement.toml` < environment < flags.
 //!
-//! [`settings`] lists every setting once; the sections turn what was given into what the program runs
+//! `settings` lists every setting once; the sections turn what was given into what the program runs
 //! with, and refuse what makes no sense. The environment and the command line are read here and
 //! nowhere else.
 

@@ -1,6 +1,6 @@
 //! HTTP: the only room that knows axum, status codes and JSON on the wire.
 //!
-//! A request passes [`layer::around`], then its route: [`api`] for the service's contract, [`ops`] for
+//! A request passes `layer::around`, then its route: `api` for the service's contract, `ops` for
 //! health. Handlers parse, call the service, and shape the answer; they hold no business rule.
 
 mod accept;
@@ -61,7 +61,7 @@ pub fn router(http: &Arc<Http>) -> Router {
     layered(api::router(http).merge(ops::router(http)), http)
 }
 
-/// Puts around routes what every request passes ([`layer::around`]) and, where the operator named
+/// Puts around routes what every request passes (`layer::around`) and, where the operator named
 /// origins, what browsers need.
 pub fn layered(routes: Router, http: &Arc<Http>) -> Router {
     let mut routes = routes.fallback(async || Problem::not_found());

@@ -6,8 +6,8 @@
 //!   └── retry, release, lost lease
 //! ```
 //!
-//! The queue is the store's; nothing here is remembered across a crash. The [`pool`] claims what is due
-//! and [`run`]s it; the [`sweeper`] renews the leases of what runs and takes back what others lost. A
+//! The queue is the store's; nothing here is remembered across a crash. The `pool` claims what is due
+//! and `run`s it; the `sweeper` renews the leases of what runs and takes back what others lost. A
 //! reply is finished under the lease it was claimed with, so however often it is worked on, it is
 //! answered once.
 

@@ -1,8 +1,8 @@
 //! The embedded database: SQLite in WAL mode with `synchronous=FULL`.
 //!
-//! One thread writes ([`writer`]): it takes all waiting requests, commits them together and answers
+//! One thread writes (`writer`): it takes all waiting requests, commits them together and answers
 //! after the commit, so that full durability costs one flush for many. Bounded reads run in place on
-//! one of a few read-only connections ([`readers`]); what can be long runs on a blocking thread with
+//! one of a few read-only connections (`readers`); what can be long runs on a blocking thread with
 //! a deadline. No read transaction is ever held across an await.
 
 mod connection;
