@@ -19,6 +19,7 @@ mod docs;
 mod faults;
 mod http;
 mod process;
+mod proxy;
 mod reply;
 mod store;
 mod support;

@@ -2,9 +2,11 @@
 //!
 //! - [`Server`] runs the program in a directory of its own and ends it when dropped.
 //! - [`Client`] speaks JSON to it; [`Raw`] speaks bytes, for what a well-behaved client cannot say.
+//! - [`proxy`] is a network that fails on demand, for what stands behind it.
 //! - [`eventually`] is the only way to wait: a condition and a deadline, never a hopeful pause.
 
 mod client;
+pub(crate) mod proxy;
 mod raw;
 mod server;
 
