@@ -18,6 +18,7 @@ mod contract;
 mod docs;
 mod faults;
 mod http;
+mod postgres;
 mod process;
 mod proxy;
 mod reply;

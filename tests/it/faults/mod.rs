@@ -28,6 +28,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use crate::support::skip;
+
 /// What a proof comes to.
 type Proof<T> = Result<T, Violation>;
 
@@ -126,8 +128,6 @@ fn works_here(what: &str, program: &str, arguments: &[&str]) -> bool {
     if run.is_ok_and(|status| status.success()) {
         return true;
     }
-    let insists = std::env::var_os("ENGAGEMENT_TESTS_INSIST").is_some_and(|insists| insists == "1");
-    assert!(!insists, "{what} needs `{program}`, which does not work here");
-    eprintln!("SKIPPED: {what} needs `{program}`, which does not work here");
+    skip(&format!("{what} needs `{program}`, which does not work here"));
     false
 }

@@ -2,10 +2,12 @@
 //!
 //! - [`Server`] runs the program in a directory of its own and ends it when dropped.
 //! - [`Client`] speaks JSON to it; [`Raw`] speaks bytes, for what a well-behaved client cannot say.
+//! - [`postgres`] has servers and databases of PostgreSQL.
 //! - [`proxy`] is a network that fails on demand, for what stands behind it.
 //! - [`eventually`] is the only way to wait: a condition and a deadline, never a hopeful pause.
 
 mod client;
+pub(crate) mod postgres;
 pub(crate) mod proxy;
 mod raw;
 mod server;
@@ -14,6 +16,7 @@ pub(crate) use client::{Answer, Client, query, texts};
 pub(crate) use raw::Raw;
 pub(crate) use server::{Builder, DEFAULT_KEY, Run, Server};
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what should happen soon.
@@ -33,4 +36,12 @@ pub(crate) async fn eventually<T>(
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Says loudly that a test does not test anything here, or fails where tests are to insist.
+pub(crate) fn skip(why: &str) {
+    let insists = std::env::var_os("ENGAGEMENT_TESTS_INSIST").is_some_and(|insists| insists == "1");
+    assert!(!insists, "{why}");
+    // Not `eprintln!`, which is shown for tests that fail only.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }

@@ -17,12 +17,15 @@ pub(super) enum Mode {
     Lose(Direction),
 }
 
+/// What a test thinks of a chunk.
+type Judge = Box<dyn FnMut(&[u8]) -> Verdict + Send>;
+
 /// What is armed.
 pub(super) enum Hook {
     None,
     Bytes(Vec<u8>, Cut),
     Chunk(usize, Cut),
-    Judge(Box<dyn FnMut(&[u8]) -> Verdict + Send>),
+    Judge(Judge),
 }
 
 pub(super) struct Control {
