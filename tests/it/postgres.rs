@@ -4,25 +4,17 @@ mod clean_up;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls};
 
 use crate::support::postgres::{
-    Address, Durability, NEEDED, PrivateCluster, TestDatabase, find_programs, newest_first, shared,
+    Address, Durability, TestDatabase, find_programs, newest_first, private, shared,
 };
 use crate::support::proxy::{Cut, Proxy, Upstream};
 use crate::support::{SOON, eventually, skip};
-
-/// A server of the test's own, or a word about why there is none.
-async fn private(durability: Durability) -> Option<PrivateCluster> {
-    let cluster = PrivateCluster::start(durability).await;
-    if cluster.is_none() {
-        skip(&format!("tests of what PostgreSQL survives need {NEEDED}"));
-    }
-    cluster
-}
 
 async fn names_of_databases(client: &Client) -> Vec<String> {
     let rows = client
@@ -250,10 +242,29 @@ fn programs_are_found_newest_first_and_only_if_both_are_there() {
     assert_eq!(find_programs([bin("pgsql-17")]), None);
 }
 
+/// Not a test: what [`a_skip_is_heard_and_fails_where_tests_insist`] runs.
 #[test]
-fn who_lacks_postgresql_is_told_what_to_do() {
-    assert!(NEEDED.contains("apt-get install postgresql"));
-    assert!(NEEDED.contains("ENGAGEMENT_TEST_POSTGRES_URL"));
+#[ignore = "tests nothing: another test runs it"]
+fn a_test_that_lacks_something() {
+    skip("this needs a miracle");
+}
+
+#[test]
+fn a_skip_is_heard_and_fails_where_tests_insist() {
+    for (insists, passes, says) in [
+        ("0", true, "SKIPPED: this needs a miracle"),
+        ("1", false, "a miracle"),
+    ] {
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "postgres::a_test_that_lacks_something", "--ignored"])
+            .env("ENGAGEMENT_TESTS_INSIST", insists)
+            .output()
+            .unwrap();
+        let said = String::from_utf8([run.stdout, run.stderr].concat()).unwrap();
+        assert_eq!(run.status.success(), passes, "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(said.contains("running 1 test"), "{said}");
+    }
 }
 
 #[test]

@@ -8,8 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 
-use super::private;
-use crate::support::postgres::{Durability, Watchdog};
+use crate::support::postgres::{Durability, Watchdog, private};
 use crate::support::{SOON, eventually};
 
 #[tokio::test]

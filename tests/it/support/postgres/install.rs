@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// What to say to who lacks it.
-pub(crate) const NEEDED: &str = "PostgreSQL's `initdb` and `postgres` (on Debian: apt-get install postgresql), \
-    or ENGAGEMENT_TEST_POSTGRES_URL: a server, and a role that may create databases";
+/// What is looked for, in the words of who has to install it.
+pub(super) const PROGRAMS: &str =
+    "PostgreSQL's `initdb` and `postgres` (on Debian: apt-get install postgresql)";
 
 /// `/.s.PGSQL.65535` included, a socket's path has at most 103 bytes (on macOS; 107 on Linux).
 const LONGEST_FOLDER: usize = 103 - 15;

@@ -1,7 +1,7 @@
 //! PostgreSQL servers for tests.
 //!
 //! - [`shared`] is one server for all tests of a run, with a fresh [`TestDatabase`] for each that asks.
-//! - [`PrivateCluster`] is a server of one's own, to stop, kill, crash and freeze. That it is a type of its own keeps
+//! - [`private()`] is a server of one's own, to stop, kill, crash and freeze. That it is a type of its own keeps
 //!   such a test from the server that the others use.
 //!
 //! `install.rs` finds the programs, `address.rs` knows URLs, and `watchdog.rs` sees to it that nothing is left behind,
@@ -15,7 +15,8 @@ mod watchdog;
 
 pub(crate) use address::Address;
 pub(crate) use database::TestDatabase;
-pub(crate) use install::{NEEDED, find_programs, newest_first};
+use install::{PROGRAMS, random};
+pub(crate) use install::{find_programs, newest_first};
 pub(crate) use private::{Durability, PrivateCluster};
 pub(crate) use watchdog::Watchdog;
 
@@ -26,6 +27,9 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Error, NoTls};
 
 use super::skip;
+
+/// What serves instead of programs.
+const SERVER: &str = "ENGAGEMENT_TEST_POSTGRES_URL (a server, and a role that may create databases)";
 
 /// A server in which tests have databases.
 pub(crate) struct Cluster {
@@ -47,14 +51,23 @@ async fn start_shared() -> Option<&'static Cluster> {
         let url = url.into_string().expect("ENGAGEMENT_TEST_POSTGRES_URL is text");
         return Some(Box::leak(Box::new(Cluster::at(&url))));
     }
-    match PrivateCluster::start(Durability::Fast).await {
-        // A static is never dropped either: the watchdog ends it.
-        Some(cluster) => Some(Box::leak(Box::new(cluster))),
-        None => {
-            skip(&format!("tests of PostgreSQL need {NEEDED}"));
-            None
-        }
+    let Some(cluster) = PrivateCluster::start(Durability::Fast).await else {
+        skip(&format!("tests of PostgreSQL need {PROGRAMS}, or {SERVER}"));
+        return None;
+    };
+    // A static is never dropped either: the watchdog ends it.
+    Some(Box::leak(Box::new(cluster)))
+}
+
+/// A server that nobody else uses. Says and does the same as [`shared`] where there cannot be one.
+pub(crate) async fn private(durability: Durability) -> Option<PrivateCluster> {
+    let cluster = PrivateCluster::start(durability).await;
+    if cluster.is_none() {
+        skip(&format!(
+            "tests of what becomes of a PostgreSQL server need {PROGRAMS}"
+        ));
     }
+    cluster
 }
 
 impl Cluster {
@@ -70,7 +83,7 @@ impl Cluster {
     pub(crate) async fn database(&self) -> TestDatabase {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         // Process ids repeat in containers, whose runs may share a server: hence the random part.
-        let random = install::random() & 0xff_ffff;
+        let random = random() & 0xff_ffff;
         let name = format!(
             "engagement_test_{}_{random:06x}_{}",
             std::process::id(),

@@ -43,7 +43,7 @@ impl Deref for PrivateCluster {
 
 impl PrivateCluster {
     /// A server that is ready; `None` where PostgreSQL is not installed.
-    pub(crate) async fn start(durability: Durability) -> Option<Self> {
+    pub(super) async fn start(durability: Durability) -> Option<Self> {
         let install = Install::find()?;
         let folder = install.new_folder();
         let watchdog = Watchdog::over(&folder);
