@@ -89,6 +89,7 @@ async fn nothing_is_left_when_the_owner_ends() {
         assert!(owner.folder.join("data/postmaster.pid").exists());
         // A ctrl-c at the terminal goes to the group.
         kill_process_group(Pid::from_child(&owner.process), end).unwrap();
+        // This closes its stdin too, for an owner that was born deaf to SIGINT.
         owner.process.wait().unwrap();
         eventually("the cluster is gone", 3 * SOON, async || {
             (!owner.folder.exists() && !runs(owner.postmaster)).then_some(())
@@ -121,7 +122,8 @@ async fn the_watchdog_ends_who_works_in_the_folder_and_nobody_else() {
         if is_ours {
             let ended = async || process.try_wait().unwrap();
             let status = eventually("who works in the folder ends", SOON, ended).await;
-            assert_eq!(status.signal(), Some(Signal::QUIT.as_raw()));
+            // SIGQUIT, or SIGKILL later: what a shell runs in the background is born deaf to the first.
+            assert!(status.signal().is_some(), "{status}");
         } else {
             assert_eq!(process.try_wait().unwrap(), None, "somebody else was ended");
             process.kill().unwrap();
