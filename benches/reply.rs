@@ -86,13 +86,13 @@ async fn drained(store: Arc<SqliteStore>) {
     reply::start(
         store.clone(),
         Arc::new(Rules),
-        clock,
+        clock.clone(),
         ids,
         settings,
         intake,
         &shutdown,
     );
-    while store.next_due().await.unwrap().is_some() {
+    while store.until_due(clock.now()).await.unwrap().is_some() {
         tokio::task::yield_now().await;
     }
     shutdown.begin();

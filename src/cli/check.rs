@@ -7,10 +7,7 @@ use std::{
 use clap::Args;
 
 use super::{CommandError, UNAVAILABLE, print};
-use crate::{
-    config::{Config, Database},
-    store::sqlite,
-};
+use crate::{app::database, config::Config};
 
 /// How long a running service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,12 +24,11 @@ pub(super) fn run(command: &Check, config: &Config) -> Result<(), CommandError> 
         return live(config.http.listen);
     }
     print("configuration: ok")?;
-    let Database::Sqlite(path) = &config.database;
-    let pending = sqlite::status(path)?
+    let pending = database::status(&config.database)?
         .iter()
         .filter(|state| state.applied.is_none())
         .count();
-    let problems = sqlite::check_integrity(path)?;
+    let problems = database::check_integrity(&config.database)?;
     if let Some(first) = problems.first() {
         return Err(CommandError {
             message: format!(

@@ -2,8 +2,9 @@ use clap::Subcommand;
 
 use super::{CommandError, print};
 use crate::{
-    config::{Database, Settings, parse_database},
-    store::sqlite::{self, MigrationState},
+    app::database,
+    config::{self, Settings},
+    store::MigrationState,
 };
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -15,16 +16,13 @@ pub(super) enum Migrate {
 }
 
 pub(super) fn run(command: Migrate, settings: &Settings) -> Result<(), CommandError> {
-    let Database::Sqlite(path) = match &settings.database_url {
-        Some(url) => parse_database(url)?,
-        None => Database::default(),
-    };
+    let database = config::database(settings)?;
     match command {
-        Migrate::Status => sqlite::status(&path)?
+        Migrate::Status => database::status(&database)?
             .iter()
             .try_for_each(|state| print(line(state))),
         Migrate::Apply => {
-            let applied = sqlite::migrate(&path)?;
+            let applied = database::migrate(&database)?;
             applied.iter().try_for_each(|state| print(line(state)))?;
             if applied.is_empty() {
                 eprintln!("nothing to do: the schema is up to date");

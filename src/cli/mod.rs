@@ -13,9 +13,8 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    app::Failure,
+    app::{Duty, Failure, database::OpenError},
     config::{Config, ConfigError, Given, Settings},
-    store::sqlite::OpenError,
 };
 
 const UNAVAILABLE: u8 = 69;
@@ -38,7 +37,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the API and work on replies (the default)
-    Serve,
+    Serve(serve::Serve),
+    /// Work on replies beside nodes that serve; listens only if an address is given, and then for health checks
+    Worker,
     /// Look at or change the database's schema
     #[command(subcommand)]
     Migrate(migrate::Migrate),
@@ -72,7 +73,11 @@ impl From<OpenError> for CommandError {
         Self {
             message: error.to_string(),
             hint: error.hint().to_owned(),
-            code: UNAVAILABLE,
+            code: if error.is_misconfigured() {
+                REFUSED
+            } else {
+                UNAVAILABLE
+            },
         }
     }
 }
@@ -80,6 +85,7 @@ impl From<OpenError> for CommandError {
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
         let code = match &failure {
+            Failure::Open(cause) if cause.is_misconfigured() => REFUSED,
             Failure::Open(_) => UNAVAILABLE,
             Failure::Broken(_) => IO_FAILED,
             Failure::Listen(..) | Failure::Other(_) => 1,
@@ -98,7 +104,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let ran = Given::gather(cli.settings, &matches, cli.config.as_deref())
         .map_err(CommandError::from)
-        .and_then(|given| dispatch(cli.command.unwrap_or(Command::Serve), &given));
+        .and_then(|given| {
+            dispatch(
+                cli.command.unwrap_or(Command::Serve(serve::Serve::default())),
+                &given,
+            )
+        });
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(CommandError { message, hint, code }) => {
@@ -110,7 +121,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command, given: &Given) -> Result<(), CommandError> {
     match command {
-        Command::Serve => serve::run(Config::new(&given.settings)?),
+        Command::Serve(serve) => {
+            let duty = if serve.no_replies {
+                Duty::Requests
+            } else {
+                Duty::Everything
+            };
+            serve::run(Config::new(&given.settings)?, duty)
+        }
+        Command::Worker => {
+            let listens = given.settings.listen.is_some();
+            serve::run(Config::new(&given.settings)?, Duty::Replies { listens })
+        }
         Command::Migrate(migrate) => migrate::run(migrate, &given.settings),
         Command::Check(check) => check::run(&check, &Config::new(&given.settings)?),
         Command::Config(show::Show::Show) => show::run(given),

@@ -1,11 +1,27 @@
+use clap::Args;
+
 use super::CommandError;
 use crate::{
-    app::{self, Failure},
-    config::Config,
+    app::{self, Duty, Failure},
+    config::{Config, Database},
     telemetry::logging,
 };
 
-pub(super) fn run(config: Config) -> Result<(), CommandError> {
+#[derive(Debug, Default, Args)]
+pub(super) struct Serve {
+    /// Leave the replies to workers on the same PostgreSQL database
+    #[arg(long)]
+    pub(super) no_replies: bool,
+}
+
+pub(super) fn run(config: Config, duty: Duty) -> Result<(), CommandError> {
+    if duty != Duty::Everything && matches!(config.database, Database::Sqlite(_)) {
+        return Err(CommandError {
+            message: "several processes cannot share an embedded database".to_owned(),
+            hint: "run plain `engagement serve`, or give a server's: --database-url postgres://user@host/database".to_owned(),
+            code: super::REFUSED,
+        });
+    }
     let _logging = logging::start(&config.logs).map_err(|cause| CommandError {
         message: match &config.logs.file {
             Some(path) => format!("cannot write the log file {}: {cause}", path.display()),
@@ -19,7 +35,7 @@ pub(super) fn run(config: Config) -> Result<(), CommandError> {
         .enable_all()
         .build()
         .map_err(Failure::Other)?;
-    let served = runtime.block_on(app::serve(config));
+    let served = runtime.block_on(app::run(config, duty));
     // What has not ended by now was asked to, and had its time.
     runtime.shutdown_background();
     Ok(served?)

@@ -1,14 +1,31 @@
 //! Where the data is.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use super::ConfigError;
+use super::{ConfigError, Settings, at_least_one, value::DatabaseUrl};
 
 /// A database, as its URL names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Database {
     /// One SQLite file: `sqlite:PATH`.
     Sqlite(PathBuf),
+    /// A PostgreSQL database: `postgres://…`.
+    Postgres(PostgresSettings),
+}
+
+/// A PostgreSQL database and how to use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresSettings {
+    /// Where it is.
+    pub url: DatabaseUrl,
+    /// A copy of it that may lag, for reading lists.
+    pub replica_url: Option<DatabaseUrl>,
+    /// How many connections short reads share.
+    pub readers: usize,
+    /// How many connections write groups of messages.
+    pub writers: usize,
+    /// How long a statement may take, waiting for locks included.
+    pub statement_timeout: Duration,
 }
 
 impl Default for Database {
@@ -17,27 +34,99 @@ impl Default for Database {
     }
 }
 
-/// Reads a database URL.
-pub fn parse(url: &str) -> Result<Database, ConfigError> {
+/// Makes sense of the settings.
+pub fn section(settings: &Settings) -> Result<Database, ConfigError> {
+    let from_file;
+    let url = match (&settings.database_url, &settings.database_url_file) {
+        (Some(_), Some(_)) => {
+            return Err(ConfigError::new(
+                "database_url_file",
+                "is given twice, as URL and as file",
+                "leave out one of database_url and database_url_file",
+            ));
+        }
+        (Some(url), None) => url,
+        (None, Some(path)) => {
+            let read = std::fs::read_to_string(path).map_err(|cause| {
+                ConfigError::new(
+                    "database_url_file",
+                    format!("cannot read {}: {cause}", path.display()),
+                    "give a file that this user can read",
+                )
+            });
+            from_file = DatabaseUrl::from(read?.trim());
+            &from_file
+        }
+        (None, None) => return refuse_replica(settings, Database::default()),
+    };
+    match url.expose().split_once(':') {
+        Some(("postgres" | "postgresql", _)) => Ok(Database::Postgres(PostgresSettings {
+            url: url.clone(),
+            replica_url: settings.database_replica_url.clone(),
+            readers: at_least_one("database_readers", settings.database_readers.unwrap_or(2))?,
+            writers: at_least_one("database_writers", settings.database_writers.unwrap_or(2))?,
+            statement_timeout: Duration::from_secs(settings.database_timeout_s.unwrap_or(5).max(1)),
+        })),
+        _ => refuse_replica(settings, Database::Sqlite(parse_sqlite(url.expose())?)),
+    }
+}
+
+fn refuse_replica(settings: &Settings, database: Database) -> Result<Database, ConfigError> {
+    if settings.database_replica_url.is_none() {
+        return Ok(database);
+    }
+    Err(ConfigError::new(
+        "database_replica_url",
+        "only a PostgreSQL database has replicas",
+        "leave it out, or give --database-url postgres://…",
+    ))
+}
+
+fn parse_sqlite(url: &str) -> Result<PathBuf, ConfigError> {
     let wrong = |problem: &str| {
         Err(ConfigError::new(
             "database_url",
             problem,
-            "for instance: --database-url sqlite:engagement.db",
+            "for instance: --database-url sqlite:engagement.db, or --database-url postgres://user@host/database",
         ))
     };
     match url.split_once(':') {
         Some(("sqlite", "" | "//")) => wrong("names no file"),
         Some(("sqlite", ":memory:")) => wrong("keeps nothing; data needs a file"),
         // sqlite:///absolute and sqlite:relative, as other programs write them.
-        Some(("sqlite", path)) => Ok(Database::Sqlite(path.strip_prefix("//").unwrap_or(path).into())),
-        _ => wrong("must begin with sqlite:"),
+        Some(("sqlite", path)) => Ok(path.strip_prefix("//").unwrap_or(path).into()),
+        _ => wrong("must begin with sqlite: or postgres:"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(url: &str) -> Result<Database, ConfigError> {
+        section(&Settings {
+            database_url: Some(url.into()),
+            ..Settings::default()
+        })
+    }
+
+    #[test]
+    fn a_postgres_url_brings_its_settings_along() {
+        let Ok(Database::Postgres(settings)) = parse("postgresql://me@db/chat") else {
+            panic!("no PostgreSQL database");
+        };
+        assert_eq!(settings.url.expose(), "postgresql://me@db/chat");
+        assert_eq!((settings.readers, settings.writers), (2, 2));
+    }
+
+    #[test]
+    fn a_replica_needs_a_primary() {
+        let settings = Settings {
+            database_replica_url: Some("postgres://replica/chat".into()),
+            ..Settings::default()
+        };
+        assert_eq!(section(&settings).unwrap_err().setting, "database_replica_url");
+    }
 
     #[test]
     fn a_sqlite_url_is_a_path() {

@@ -19,12 +19,13 @@ use std::path::Path;
 use clap::{ArgMatches, parser::ValueSource};
 
 pub use access::{Access, SEED_KEY};
-pub use database::{Database, parse as parse_database};
+pub use database::{Database, PostgresSettings, section as database};
 pub use error::ConfigError;
 pub use http::{HttpSettings, Reads};
 pub use logs::{LogFormat, LogLevel, LogSettings, LoggedIds};
 pub use replies::ReplySettings;
 pub use settings::Settings;
+pub use value::DatabaseUrl;
 
 /// What the program runs with.
 #[derive(Debug, Clone)]
@@ -45,12 +46,7 @@ impl Config {
     /// Makes sense of the settings, or says which one makes none.
     pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
         let http = http::section(settings)?;
-        let database = settings
-            .database_url
-            .as_deref()
-            .map(database::parse)
-            .transpose()?
-            .unwrap_or_default();
+        let database = database::section(settings)?;
         let access = access::section(settings, &http)?;
         let replies = replies::section(settings)?;
         let logs = logs::section(settings)?;

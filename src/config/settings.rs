@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::{
     LogFormat, LogLevel, LoggedIds, Reads,
-    value::{List, switch},
+    value::{DatabaseUrl, List, switch},
 };
 
 /// How a value is shown to people.
@@ -51,6 +51,12 @@ impl Shown for PathBuf {
 impl Shown for List {
     fn shown(&self) -> String {
         self.0.join(",")
+    }
+}
+
+impl Shown for DatabaseUrl {
+    fn shown(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -101,8 +107,18 @@ macro_rules! settings {
 settings! {
     /// Address to listen on; port 0 picks a free one
     listen: SocketAddr, "ENGAGEMENT_LISTEN", "ADDRESS:PORT", default "127.0.0.1:8000";
-    /// Where the data is: sqlite:PATH
-    database_url: String, "ENGAGEMENT_DATABASE_URL", "URL", default "sqlite:engagement.db";
+    /// Where the data is: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE
+    database_url: DatabaseUrl, "ENGAGEMENT_DATABASE_URL", "URL", default "sqlite:engagement.db";
+    /// A file that holds the database's URL
+    database_url_file: PathBuf, "ENGAGEMENT_DATABASE_URL_FILE", "PATH", default "none";
+    /// A PostgreSQL replica that may lag, for reading lists of messages
+    database_replica_url: DatabaseUrl, "ENGAGEMENT_DATABASE_REPLICA_URL", "URL", default "none";
+    /// Connections to PostgreSQL that short reads share
+    database_readers: usize, "ENGAGEMENT_DATABASE_READERS", "NUMBER", default "2";
+    /// Connections to PostgreSQL that write messages, each a group at a time
+    database_writers: usize, "ENGAGEMENT_DATABASE_WRITERS", "NUMBER", default "2";
+    /// Seconds that a statement may take in PostgreSQL, waiting for locks included
+    database_timeout_s: u64, "ENGAGEMENT_DATABASE_TIMEOUT_S", "SECONDS", default "5";
     /// The API key that writes need
     api_key: SecretString, "ENGAGEMENT_API_KEY", "KEY", default "the well-known one";
     /// A file that holds the API key

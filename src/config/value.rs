@@ -1,8 +1,74 @@
 //! Kinds of values that settings have.
 
-use std::{convert::Infallible, str::FromStr};
+use std::{convert::Infallible, fmt, str::FromStr};
 
 use serde::Deserialize;
+
+/// A database's URL, shown without the password in it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The whole URL, for those who connect.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for DatabaseUrl {
+    fn from(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = Infallible;
+
+    fn from_str(url: &str) -> Result<Self, Infallible> {
+        Ok(Self::from(url))
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A password can also be a parameter, and a parameter holds nothing that people must see.
+        let (url, parameters) = self.0.split_once('?').unwrap_or((&self.0, ""));
+        let parameters = parameters.split('&').filter(|parameter| !parameter.is_empty());
+        let shown: Vec<_> = parameters
+            .map(|parameter| {
+                if parameter.starts_with("password") {
+                    "password=***"
+                } else {
+                    parameter
+                }
+            })
+            .collect();
+        let before = url.rfind('@').and_then(|at| url.get(..at));
+        match before.and_then(|before| Some((before, before.find("://")? + 3))) {
+            Some((before, user)) => {
+                let user = before.get(user..).unwrap_or_default();
+                let name = user.split(':').next().unwrap_or_default();
+                let scheme = before.strip_suffix(user).unwrap_or_default();
+                let place = url.strip_prefix(before).unwrap_or_default();
+                let secret = if user.contains(':') { ":***" } else { "" };
+                write!(f, "{scheme}{name}{secret}{place}")?;
+            }
+            None => f.write_str(url)?,
+        }
+        if shown.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "?{}", shown.join("&"))
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 /// A list: separated by commas in the environment and on the command line, an array in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -57,6 +123,25 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_url_keeps_its_password_to_itself() {
+        for (url, shown) in [
+            ("sqlite:engagement.db", "sqlite:engagement.db"),
+            ("postgres://me@db:5433/chat", "postgres://me@db:5433/chat"),
+            (
+                "postgres://me:p@ss:word@db/chat?sslmode=require",
+                "postgres://me:***@db/chat?sslmode=require",
+            ),
+            (
+                "postgres:///chat?user=me&password=secret",
+                "postgres:///chat?user=me&password=***",
+            ),
+        ] {
+            assert_eq!(DatabaseUrl::from(url).to_string(), shown);
+            assert_eq!(format!("{:?}", DatabaseUrl::from(url)), shown);
+        }
+    }
 
     #[test]
     fn lists_are_separated_by_commas() {

@@ -61,6 +61,11 @@ pub fn router(http: &Arc<Http>) -> Router {
     layered(api::router(http).merge(ops::router(http)), http)
 }
 
+/// Only the routes that tell how the process is.
+pub fn health_router(http: &Arc<Http>) -> Router {
+    layered(ops::router(http), http)
+}
+
 /// Puts around routes what every request passes (`layer::around`) and, where the operator named
 /// origins, what browsers need.
 pub fn layered(routes: Router, http: &Arc<Http>) -> Router {

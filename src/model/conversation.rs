@@ -27,3 +27,15 @@ pub struct NewConversation {
     /// Now.
     pub now: Timestamp,
 }
+
+impl From<NewConversation> for Conversation {
+    fn from(new: NewConversation) -> Self {
+        Self {
+            id: new.id,
+            title: new.title,
+            description: new.description,
+            created: new.now,
+            updated: new.now,
+        }
+    }
+}

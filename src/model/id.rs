@@ -25,6 +25,11 @@ macro_rules! id {
                 Uuid::try_parse(text).ok().map(Self)
             }
 
+            /// The identifier as a plain UUID.
+            pub const fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+
             /// The 16 bytes, as databases keep them.
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()

@@ -57,3 +57,17 @@ pub struct NewMessage {
     /// Now.
     pub now: Timestamp,
 }
+
+impl NewMessage {
+    /// The message as it is once it has its place, at the date that this place gives it.
+    pub fn placed(self, at: Timestamp) -> Message {
+        Message {
+            id: self.id,
+            conversation: self.conversation,
+            role: self.role,
+            text: self.text,
+            created: at,
+            updated: at,
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! A reply: the work that turns a user message into an assistant message.
 
+use std::time::Duration;
+
 use super::{ConversationId, MessageId, MessageText, Timestamp};
 
 /// Where a reply stands.
@@ -89,10 +91,10 @@ pub enum Outcome {
     },
     /// For good, without an answer.
     Failed(Failure),
-    /// For now: to be tried again at this time.
+    /// For now: to be tried again.
     Retry {
-        /// Not before this.
-        at: Timestamp,
+        /// Not before this has passed.
+        after: Duration,
     },
     /// Unfinished, because the process stops: to be taken up again at once, by anybody.
     Released,

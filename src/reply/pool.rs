@@ -92,13 +92,9 @@ async fn free_hands(
 /// Until the next reply is due, as far as the store knows, and never longer than a poll.
 async fn pause(engine: &Engine) -> Duration {
     let poll = engine.settings.poll.mul_f64(0.75 + engine.ids.jitter() / 2.0);
-    match engine.store.next_due().await {
+    match engine.store.until_due(engine.clock.now()).await {
         // At least a moment, so that a store which shows replies but gives none is not asked in a circle.
-        Ok(Some(due)) => engine
-            .clock
-            .now()
-            .until(due)
-            .clamp(Duration::from_millis(5), poll),
+        Ok(Some(due)) => due.clamp(Duration::from_millis(5), poll),
         Ok(None) => poll,
         Err(error) => {
             tracing::warn!(%error, "looking into the queue of replies failed");

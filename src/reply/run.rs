@@ -74,7 +74,7 @@ async fn ask(engine: &Engine, claimed: ClaimedReply, running: &Running) -> Optio
         }
         Ok(Err(Refusal::Retry { after, .. })) => {
             let pause = backoff::pause(&engine.settings, claimed.retries, after, engine.ids.jitter());
-            Outcome::Retry { at: now.after(pause) }
+            Outcome::Retry { after: pause }
         }
         Err(_) => {
             tracing::error!(conversation = %Logged(claimed.lease.conversation), "the provider panicked");

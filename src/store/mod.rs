@@ -14,6 +14,8 @@
 //! - What a deletion acknowledged is gone, and nothing that was under way brings it back.
 
 mod error;
+pub mod postgres;
+mod schema;
 pub mod sqlite;
 
 use std::{sync::Arc, time::Duration};
@@ -22,6 +24,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 pub use error::Error;
+pub use schema::{LATEST, MigrationState};
 
 use crate::model::{
     ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessagePage,
@@ -103,11 +106,11 @@ pub trait ReplyStore: Send + Sync {
     /// the only one, before it claims anything.
     async fn reclaim_replies(&self, now: Timestamp, most_lost: u32) -> Result<Swept>;
 
-    /// When the next queued reply is due, if there is one.
-    async fn next_due(&self) -> Result<Option<Timestamp>>;
+    /// How long until the next queued reply is due, if there is one; zero when it is due already.
+    async fn until_due(&self, now: Timestamp) -> Result<Option<Duration>>;
 
     /// Told whenever a reply may have become due. A hint: it may come in vain, and asking
-    /// [`ReplyStore::next_due`] now and then must be enough.
+    /// [`ReplyStore::until_due`] now and then must be enough.
     fn wakeups(&self) -> Arc<Notify>;
 }
 

@@ -18,13 +18,7 @@ pub(super) async fn create(store: &SqliteStore, new: NewConversation) -> Result<
             new.description.as_str(),
             new.now.as_micros(),
         ))?;
-        Ok(Conversation {
-            id: new.id,
-            title: new.title,
-            description: new.description,
-            created: new.now,
-            updated: new.now,
-        })
+        Ok(new.into())
     })
     .await
 }

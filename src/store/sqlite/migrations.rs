@@ -6,66 +6,34 @@ use super::OpenError;
 use crate::{
     clock::Clock,
     model::{Timestamp, fold},
+    store::schema::{self, LATEST, MIGRATIONS, Migration, MigrationState},
 };
 
-struct Migration {
-    version: u32,
-    name: &'static str,
-    /// The oldest program, by the last migration it knows, that can still work with this schema.
-    needs: u32,
-    sql: &'static str,
-    /// What SQL cannot do.
-    step: Option<fn(&Transaction<'_>) -> rusqlite::Result<()>>,
-}
+/// What SQL cannot do.
+type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
-macro_rules! migration {
-    ($version:literal, $name:literal, needs $needs:literal, $step:expr) => {
-        Migration {
-            version: $version,
-            name: $name,
-            needs: $needs,
-            sql: include_str!(concat!("../../../migrations/sqlite/", $name, ".sql")),
-            step: $step,
-        }
+macro_rules! script {
+    ($name:literal, $step:expr) => {
+        (
+            $name,
+            include_str!(concat!("../../../migrations/sqlite/", $name, ".sql")),
+            $step,
+        )
     };
 }
 
-const MIGRATIONS: [Migration; 5] = [
-    migration!(1, "0001_conversations_and_messages", needs 1, None),
-    migration!(2, "0002_role_and_title", needs 1, None),
-    migration!(3, "0003_order_counts_and_search", needs 3, Some(fold_texts)),
-    migration!(4, "0004_replies", needs 4, None),
-    migration!(5, "0005_purges", needs 5, None),
+/// Each migration's name, its SQL, and a step in Rust that follows.
+const SCRIPTS: [(&str, &str, Option<Step>); MIGRATIONS.len()] = [
+    script!("0001_conversations_and_messages", None),
+    script!("0002_role_and_title", None),
+    script!("0003_order_counts_and_search", Some(fold_texts)),
+    script!("0004_replies", None),
+    script!("0005_purges", None),
 ];
 
-/// The last migration this program knows.
-pub const LATEST: u32 = 5;
-
-const _: () = assert!(
-    MIGRATIONS.len() == LATEST as usize,
-    "LATEST is the number of the last migration"
-);
-
-/// A migration, and when it was applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MigrationState {
-    /// Its number.
-    pub version: u32,
-    /// Its name, number included.
-    pub name: String,
-    /// When it was applied; `None` when it is still to be.
-    pub applied: Option<Timestamp>,
-}
-
 pub(super) fn status(db: &Connection) -> Result<Vec<MigrationState>, OpenError> {
-    let known = MIGRATIONS.iter().map(|migration| MigrationState {
-        version: migration.version,
-        name: migration.name.to_owned(),
-        applied: None,
-    });
-    let mut states: Vec<_> = known.collect();
     if !has_history(db)? {
-        return Ok(states);
+        return Ok(schema::history(Vec::new()));
     }
     let mut rows = db.prepare("SELECT version, name, applied_at FROM schema_migrations ORDER BY version")?;
     let applied = rows.query_map((), |row| {
@@ -75,14 +43,7 @@ pub(super) fn status(db: &Connection) -> Result<Vec<MigrationState>, OpenError> 
             applied: Some(Timestamp::from_micros(row.get(2)?)),
         })
     })?;
-    for state in applied {
-        let state = state?;
-        match states.iter_mut().find(|known| known.version == state.version) {
-            Some(known) => *known = state,
-            None => states.push(state),
-        }
-    }
-    Ok(states)
+    Ok(schema::history(applied.collect::<rusqlite::Result<_>>()?))
 }
 
 /// Applies what is missing. Two that try at once take turns: each looks again inside its transaction.
@@ -92,7 +53,7 @@ pub(super) fn apply(db: &mut Connection) -> Result<Vec<MigrationState>, OpenErro
     db.pragma_update(None, "foreign_keys", false)?;
     let mut applied = Vec::new();
     refuse_too_new(db)?;
-    for migration in &MIGRATIONS {
+    for (migration, (_, sql, step)) in MIGRATIONS.iter().zip(SCRIPTS) {
         let tx = db
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(failed(migration.version))?;
@@ -101,21 +62,22 @@ pub(super) fn apply(db: &mut Connection) -> Result<Vec<MigrationState>, OpenErro
             continue;
         }
         let now = Clock::system().now();
-        run(&tx, migration, now).map_err(failed(migration.version))?;
+        run(&tx, migration, sql, step, now).map_err(failed(migration.version))?;
         tx.commit().map_err(failed(migration.version))?;
         tracing::info!(migration = migration.name, "the schema was changed");
-        let state = MigrationState {
-            version: migration.version,
-            name: migration.name.to_owned(),
-            applied: Some(now),
-        };
-        applied.push(state);
+        applied.push(migration.state(Some(now)));
     }
     db.pragma_update(None, "foreign_keys", true)?;
     Ok(applied)
 }
 
-fn run(tx: &Transaction<'_>, migration: &Migration, now: Timestamp) -> rusqlite::Result<()> {
+fn run(
+    tx: &Transaction<'_>,
+    migration: &Migration,
+    sql: &str,
+    step: Option<Step>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     tx.execute_batch(
         "CREATE TABLE IF NOT EXISTS schema_migrations (
              version    INTEGER NOT NULL PRIMARY KEY,
@@ -125,8 +87,8 @@ fn run(tx: &Transaction<'_>, migration: &Migration, now: Timestamp) -> rusqlite:
              needs      INTEGER NOT NULL
          ) STRICT",
     )?;
-    tx.execute_batch(migration.sql)?;
-    if let Some(step) = migration.step {
+    tx.execute_batch(sql)?;
+    if let Some(step) = step {
         step(tx)?;
     }
     let orphan: Option<String> = tx
@@ -196,4 +158,15 @@ fn fold_texts(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_migration_has_its_own_script() {
+        let names = MIGRATIONS.iter().map(|migration| migration.name);
+        assert!(names.eq(SCRIPTS.iter().map(|(name, _, _)| *name)));
+    }
 }

@@ -26,7 +26,6 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-pub use migrations::{LATEST, MigrationState};
 pub use open::{OpenError, check_integrity, migrate, status};
 
 use self::{open::ServerLock, readers::Readers, writer::Writer};
@@ -160,8 +159,8 @@ impl ReplyStore for SqliteStore {
         replies::reclaim(self, now, most_lost).await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        replies::next_due(self)
+    async fn until_due(&self, now: Timestamp) -> Result<Option<Duration>> {
+        replies::until_due(self, now)
     }
 
     fn wakeups(&self) -> Arc<Notify> {

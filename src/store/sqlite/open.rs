@@ -9,11 +9,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::{
-    connection,
-    migrations::{self, MigrationState},
-    purge,
-};
+use super::{connection, migrations, purge};
+use crate::store::schema::{LATEST, MigrationState};
 
 /// "Engm": marks the file as one of ours.
 const APPLICATION_ID: i32 = 0x456e_676d;
@@ -91,7 +88,7 @@ impl fmt::Display for OpenError {
             Self::TooNew { needs } => write!(
                 f,
                 "the database needs a newer program: one that knows migration {needs}; this one knows up to {}",
-                migrations::LATEST
+                LATEST
             ),
             Self::OldSqlite(version) => write!(
                 f,

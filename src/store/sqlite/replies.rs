@@ -158,7 +158,7 @@ pub(super) async fn finish(
 
 /// Gives the lease back and writes down what came of it; `false` when the lease was lost.
 fn close(tx: &Tx<'_>, lease: Lease, outcome: &Outcome, now: Timestamp) -> Result<bool> {
-    let (message, token, now) = (lease.message, lease.token, now.as_micros());
+    let (message, token) = (lease.message, lease.token);
     let touched = match outcome {
         // finish_reply: answered
         Outcome::Answered { .. } => tx
@@ -166,7 +166,7 @@ fn close(tx: &Tx<'_>, lease: Lease, outcome: &Outcome, now: Timestamp) -> Result
                 "UPDATE replies SET status = 'succeeded', lease_until = NULL, finished_at = ?3
                  WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
             )?
-            .execute((message.as_bytes(), token, now))?,
+            .execute((message.as_bytes(), token, now.as_micros()))?,
         // finish_reply: failed
         Outcome::Failed(Failure { code, message: text }) => tx
             .prepare_cached(
@@ -174,15 +174,15 @@ fn close(tx: &Tx<'_>, lease: Lease, outcome: &Outcome, now: Timestamp) -> Result
                                     error_message = ?5
                  WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
             )?
-            .execute((message.as_bytes(), token, now, code, text))?,
+            .execute((message.as_bytes(), token, now.as_micros(), code, text))?,
         // finish_reply: to be tried again
-        Outcome::Retry { at } => {
+        Outcome::Retry { after } => {
             tx.wake_workers();
             tx.prepare_cached(
                 "UPDATE replies SET status = 'queued', lease_until = NULL, run_after = ?3, retries = retries + 1
                  WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
             )?
-            .execute((message.as_bytes(), token, at.as_micros()))?
+            .execute((message.as_bytes(), token, now.after(*after).as_micros()))?
         }
         // finish_reply: released
         Outcome::Released => {
@@ -191,7 +191,7 @@ fn close(tx: &Tx<'_>, lease: Lease, outcome: &Outcome, now: Timestamp) -> Result
                 "UPDATE replies SET status = 'queued', lease_until = NULL, run_after = ?3
                  WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
             )?
-            .execute((message.as_bytes(), token, now))?
+            .execute((message.as_bytes(), token, now.as_micros()))?
         }
     };
     Ok(touched == 1)
@@ -254,12 +254,12 @@ fn take_back(tx: &Tx<'_>, expired: Timestamp, now: Timestamp, most_lost: u32) ->
     })
 }
 
-pub(super) fn next_due(store: &SqliteStore) -> Result<Option<Timestamp>> {
+pub(super) fn until_due(store: &SqliteStore, now: Timestamp) -> Result<Option<Duration>> {
     store.readers.read(|db| {
-        // next_due
+        // until_due
         let mut select = db.prepare_cached("SELECT min(run_after) FROM replies WHERE status = 'queued'")?;
         let due: Option<Option<i64>> = select.query_row((), |row| row.get(0)).optional()?;
-        Ok(due.flatten().map(Timestamp::from_micros))
+        Ok(due.flatten().map(|due| now.until(Timestamp::from_micros(due))))
     })
 }
 

@@ -370,7 +370,7 @@ async fn a_backlog_is_drained() {
     let engine = Engine::over(db, [], quick()).await;
 
     eventually("the queue is empty", SOON, async || {
-        engine.db.store.next_due().await.unwrap().is_none().then_some(())
+        engine.db.due().await.is_none().then_some(())
     })
     .await;
     engine.stop().await;

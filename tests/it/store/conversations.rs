@@ -54,7 +54,7 @@ pub(super) async fn a_deleted_conversation_takes_everything_along(db: Database) 
     assert_eq!(db.store.conversation(gone.id).await.unwrap(), None);
     assert_eq!(db.store.message(gone.id, message.id).await.unwrap(), None);
     assert_eq!(db.store.reply(gone.id, message.id).await.unwrap(), None);
-    assert_eq!(db.store.next_due().await.unwrap(), None::<Timestamp>);
+    assert_eq!(db.due().await, None::<Timestamp>);
     assert_eq!(db.store.claim_replies(10, at(9_000), LEASE).await.unwrap(), []);
     assert_eq!(db.all(kept.id).await.len(), 1);
 }

@@ -59,11 +59,7 @@ pub(super) async fn appending_moves_the_conversations_date(db: Database) {
 pub(super) async fn nothing_is_appended_to_what_is_not_there(db: Database) {
     assert_eq!(db.try_append(nobody(), Role::User, "x", 1).await, None);
 
-    assert_eq!(
-        db.store.next_due().await.unwrap(),
-        None,
-        "and no reply is due for it"
-    );
+    assert_eq!(db.due().await, None, "and no reply is due for it");
 }
 
 pub(super) async fn a_message_belongs_to_one_conversation(db: Database) {

@@ -17,14 +17,25 @@ use engagement::{
         Conversation, ConversationId, Description, Message, MessageFilter, MessageId, MessagePage,
         MessageQuery, MessageText, NewConversation, NewMessage, PageNumber, PageSize, Role, Timestamp, Title,
     },
-    store::{PageAnswer, Store},
+    store::{
+        PageAnswer, Store,
+        postgres::{self, LeaseClock, PostgresStore},
+    },
 };
+
+use crate::support::{self, postgres::TestDatabase};
 
 /// A database for one test, gone when dropped.
 pub(crate) struct Database {
     pub(crate) store: Arc<dyn Store>,
     ids: IdSource,
-    directory: tempfile::TempDir,
+    place: Place,
+}
+
+/// Where a test's database is.
+enum Place {
+    Directory(tempfile::TempDir),
+    Server(TestDatabase),
 }
 
 /// Stamps tests for every database: `conformance! { module: test, …; … }`.
@@ -35,6 +46,18 @@ macro_rules! conformance {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     $crate::store::$module::$test($crate::store::Database::sqlite()).await;
+                })+
+            })+
+        }
+
+        mod on_postgres {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    // Without a server, the fixture has said so.
+                    if let Some(db) = $crate::store::Database::postgres().await {
+                        $crate::store::$module::$test(db).await;
+                    }
                 })+
             })+
         }
@@ -72,13 +95,29 @@ impl Database {
         Self {
             store: Arc::new(store),
             ids: IdSource::counting(),
-            directory,
+            place: Place::Directory(directory),
         }
+    }
+
+    /// `None` where there is no server.
+    pub(crate) async fn postgres() -> Option<Self> {
+        let database = support::postgres::shared().await?.database().await;
+        let mut options = postgres::Options::new(database.url());
+        // The tests show literal times.
+        options.lease_clock = LeaseClock::Caller;
+        Some(Self {
+            store: Arc::new(PostgresStore::open(&options).await.unwrap()),
+            ids: IdSource::counting(),
+            place: Place::Server(database),
+        })
     }
 
     /// The file, for looking at it from beside.
     fn path(&self) -> std::path::PathBuf {
-        self.directory.path().join("test.db")
+        match &self.place {
+            Place::Directory(directory) => directory.path().join("test.db"),
+            Place::Server(database) => panic!("{} is no file", database.name()),
+        }
     }
 
     pub(crate) async fn conversation(&self) -> Conversation {
@@ -132,6 +171,12 @@ impl Database {
             })
             .await
             .unwrap()
+    }
+
+    /// When the next reply is due.
+    pub(crate) async fn due(&self) -> Option<Timestamp> {
+        let until = self.store.until_due(at(0)).await.unwrap();
+        until.map(|until| at(0).after(until))
     }
 
     /// The first page, which these tests keep everything on.

@@ -72,7 +72,7 @@ pub(super) async fn a_user_message_is_stored_with_its_queued_reply(db: Database)
         None,
         "nobody replies to the assistant"
     );
-    assert_eq!(db.store.next_due().await.unwrap(), Some(at(2_000)));
+    assert_eq!(db.due().await, Some(at(2_000)));
 }
 
 pub(super) async fn claims_give_the_longest_due_first(db: Database) {
@@ -180,7 +180,9 @@ pub(super) async fn an_older_holder_changes_nothing(db: Database) {
     for outcome in [
         answer(7),
         Outcome::Failed(Failure::new("code", "text")),
-        Outcome::Retry { at: at(9_000) },
+        Outcome::Retry {
+            after: Duration::from_micros(7_000),
+        },
         Outcome::Released,
     ] {
         assert_eq!(db.finish(zombie, outcome, 2_103).await, Finished::LeaseLost);
@@ -229,7 +231,14 @@ pub(super) async fn a_retry_waits_for_its_time(db: Database) {
     let lease = db.claim_one(2_000).await;
 
     assert_eq!(
-        db.finish(lease, Outcome::Retry { at: at(5_000) }, 2_010).await,
+        db.finish(
+            lease,
+            Outcome::Retry {
+                after: Duration::from_micros(2_990)
+            },
+            2_010
+        )
+        .await,
         Finished::Stored
     );
 
@@ -237,7 +246,7 @@ pub(super) async fn a_retry_waits_for_its_time(db: Database) {
         db.reply_to(conversation, &question).await.state,
         ReplyState::Queued
     );
-    assert_eq!(db.store.next_due().await.unwrap(), Some(at(5_000)));
+    assert_eq!(db.due().await, Some(at(5_000)));
     assert_eq!(db.claim(4_999).await, []);
     let again = db.claim(5_000).await;
     assert_eq!((again[0].attempts, again[0].retries), (2, 1));
@@ -252,7 +261,7 @@ pub(super) async fn a_retry_waits_for_its_time(db: Database) {
         (reply.state, reply.finished),
         (ReplyState::Failed(failure), Some(at(5_010)))
     );
-    assert_eq!(db.store.next_due().await.unwrap(), None);
+    assert_eq!(db.due().await, None);
 }
 
 pub(super) async fn a_released_reply_is_due_at_once(db: Database) {
@@ -374,5 +383,5 @@ pub(super) async fn an_append_wakes_the_workers(db: Database) {
         .await
         .expect("a wake-up");
 
-    assert_eq!(db.store.next_due().await.unwrap(), Some::<Timestamp>(at(2_000)));
+    assert_eq!(db.due().await, Some::<Timestamp>(at(2_000)));
 }

@@ -3,6 +3,8 @@
 //! Start: address, HTTP (answering 503), database, replies, then requests are let in. Stop: nothing new
 //! is taken, what is under way gets its time, then the database is closed.
 
+pub mod database;
+
 use std::{fmt, io, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
@@ -13,18 +15,17 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    config::{Config, Database},
+    config::Config,
     http::{self, Http, Listener},
     ids::IdSource,
     provider::rules::Rules,
     reply::{self, Intake},
     service::Service,
     shutdown::Shutdown,
-    store::{
-        self, ReplyStore, Store,
-        sqlite::{self, OpenError, SqliteStore},
-    },
+    store::Store,
 };
+
+use self::database::OpenError;
 
 /// Files that are open besides connections: the database, logs, and some to spare.
 const RESERVED_FILES: u64 = 64;
@@ -71,47 +72,76 @@ impl Failure {
     }
 }
 
-/// Serves until a signal says to stop, or the database fails.
-pub async fn serve(config: Config) -> Result<(), Failure> {
+/// What a process of the service is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// It answers requests and works on replies.
+    Everything,
+    /// It answers requests; the replies are left to others.
+    Requests,
+    /// It works on replies, and answers nothing but questions for its health, if it listens at all.
+    Replies {
+        /// Whether it listens.
+        listens: bool,
+    },
+}
+
+/// Does its duty until a signal says to stop, or the database fails.
+pub async fn run(config: Config, duty: Duty) -> Result<(), Failure> {
     let shutdown = Shutdown::default();
     let mut signals = Signals::new().map_err(Failure::Other)?;
-    let address = config.http.listen;
-    let listener = Listener::bind(address).map_err(|cause| Failure::Listen(address, cause))?;
-    let address = listener.address();
-    let mut settings = config.http.clone();
-    settings.listen = address;
-    settings.max_connections = settings.max_connections.min(raise_file_limit());
-
-    let http = Http::new(settings.clone(), &config.access.key, shutdown.clone());
-    let router = http::router(&http);
-    let (report, served) = oneshot::channel();
-    let shutdown_of_http = shutdown.clone();
-    shutdown.spawn(async move {
-        let served = http::serve(listener, router, &settings, &shutdown_of_http).await;
-        // Nobody listens when it is the others who stop.
-        let _ = report.send(served);
-    });
-
-    let store = open(&config).await?;
-    if config.access.is_seed_key {
-        tracing::warn!(
-            "THE DEFAULT API KEY IS IN USE. Everybody knows it: set ENGAGEMENT_API_KEY before anybody else can reach this service"
+    let listening = match duty {
+        Duty::Replies { listens: false } => None,
+        _ => Some(listen(&config, duty, &shutdown)?),
+    };
+    let opened = tokio::select! {
+        opened = database::open(&config) => opened.map_err(Failure::Open)?,
+        // Opening can take long: a server that is away, a schema that is being changed.
+        _ = signals.next() => return Ok(()),
+    };
+    let store = opened.store;
+    let (clock, ids, intake) = (Clock::system(), IdSource::random(), Intake::default());
+    if opened.is_ours_alone {
+        reclaim(store.as_ref(), &clock, &config).await?;
+    }
+    if duty != Duty::Requests {
+        reply::start(
+            Arc::clone(&store),
+            Arc::new(Rules),
+            clock.clone(),
+            ids.clone(),
+            config.replies.clone(),
+            intake.clone(),
+            &shutdown,
         );
     }
-    let (clock, ids, intake) = (Clock::system(), IdSource::random(), Intake::default());
-    reclaim(store.as_ref(), &clock, &config).await?;
-    let provider = Arc::new(Rules);
-    reply::start(
-        Arc::clone(&store),
-        provider,
-        clock.clone(),
-        ids.clone(),
-        config.replies.clone(),
-        intake.clone(),
-        &shutdown,
-    );
-    http.open(Service::new(Arc::clone(&store), clock, ids, intake));
-    announce(address);
+    let served = match listening {
+        None => {
+            announce("working on replies");
+            None
+        }
+        Some(Listening {
+            http,
+            address,
+            served,
+        }) => {
+            if config.access.is_seed_key && duty != (Duty::Replies { listens: true }) {
+                tracing::warn!(
+                    "THE DEFAULT API KEY IS IN USE. Everybody knows it: set ENGAGEMENT_API_KEY before anybody else can reach this service"
+                );
+            }
+            http.open(Service::new(Arc::clone(&store), clock, ids, intake));
+            tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+            announce(format_args!("listening on http://{address}"));
+            Some(served)
+        }
+    };
+    let served = async {
+        match served {
+            Some(served) => served.await,
+            None => std::future::pending().await,
+        }
+    };
 
     let mut ended = Ok(());
     tokio::select! {
@@ -133,23 +163,45 @@ pub async fn serve(config: Config) -> Result<(), Failure> {
     ended
 }
 
-/// Opens the database on a thread that may block: a migration can take long, and health is asked for meanwhile.
-async fn open(config: &Config) -> Result<Arc<dyn Store>, Failure> {
-    let Database::Sqlite(path) = &config.database;
-    let mut options = sqlite::Options::new(path);
-    options.readers = worker_threads();
-    options.scan_deadline = config.http.handler_timeout;
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;
-    let store = opened
-        .map_err(|cause| Failure::Other(io::Error::other(cause)))?
-        .map_err(Failure::Open)?;
-    Ok(Arc::new(store))
+/// HTTP that is being served; until it gets a service it says that it is starting.
+struct Listening {
+    http: Arc<Http>,
+    address: SocketAddr,
+    /// How serving ended.
+    served: oneshot::Receiver<io::Result<()>>,
+}
+
+fn listen(config: &Config, duty: Duty, shutdown: &Shutdown) -> Result<Listening, Failure> {
+    let address = config.http.listen;
+    let listener = Listener::bind(address).map_err(|cause| Failure::Listen(address, cause))?;
+    let address = listener.address();
+    let mut settings = config.http.clone();
+    settings.listen = address;
+    settings.max_connections = settings.max_connections.min(raise_file_limit());
+
+    let http = Http::new(settings.clone(), &config.access.key, shutdown.clone());
+    let router = match duty {
+        Duty::Replies { .. } => http::health_router(&http),
+        Duty::Everything | Duty::Requests => http::router(&http),
+    };
+    let (report, served) = oneshot::channel();
+    let shutdown_of_http = shutdown.clone();
+    shutdown.spawn(async move {
+        let served = http::serve(listener, router, &settings, &shutdown_of_http).await;
+        // Nobody listens when it is the others who stop.
+        let _ = report.send(served);
+    });
+    Ok(Listening {
+        http,
+        address,
+        served,
+    })
 }
 
 /// This process alone holds the database, so whatever is marked as running was left by one that is gone.
 async fn reclaim(store: &dyn Store, clock: &Clock, config: &Config) -> Result<(), Failure> {
-    let reclaimed = ReplyStore::reclaim_replies(store, clock.now(), config.replies.most_lost).await;
-    let swept = reclaimed.map_err(|cause: store::Error| Failure::Broken(cause.to_string()))?;
+    let reclaimed = store.reclaim_replies(clock.now(), config.replies.most_lost).await;
+    let swept = reclaimed.map_err(|cause| Failure::Broken(cause.to_string()))?;
     if swept.requeued + swept.failed > 0 {
         tracing::info!(
             requeued = swept.requeued,
@@ -161,11 +213,10 @@ async fn reclaim(store: &dyn Store, clock: &Clock, config: &Config) -> Result<()
 }
 
 /// The one line on stdout: programs wait for it.
-fn announce(address: SocketAddr) {
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+fn announce(what: impl fmt::Display) {
     let mut stdout = io::stdout();
     // Nobody may be reading; that is no reason not to serve.
-    let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
+    let _ = writeln!(stdout, "{what}").and_then(|()| stdout.flush());
 }
 
 async fn stop(shutdown: &Shutdown, store: &dyn Store, drain: Duration) {

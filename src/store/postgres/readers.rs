@@ -1,0 +1,123 @@
+//! Reads: short ones share a few connections, long ones have one to themselves for as long as they take.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
+use tokio_postgres::{Row, types::ToSql};
+
+use super::{
+    connection::{Connector, Ears, Link, Session},
+    desk::{Abandoned, Desk},
+    error::Problem,
+};
+use crate::{shutdown::Shutdown, store::Result};
+
+/// How many long reads run at once: they must leave the server to everybody else.
+const SCANS: usize = 2;
+
+/// How long the server may take to say that it is there.
+const PING: Duration = Duration::from_secs(2);
+
+pub(super) struct Readers {
+    shared: Vec<Link>,
+    next: AtomicUsize,
+    scans: Desk,
+}
+
+impl Readers {
+    pub(super) fn start(
+        short: &Connector,
+        long: &Connector,
+        count: usize,
+        tasks: (&Shutdown, &Shutdown),
+    ) -> Self {
+        let (links, workers) = tasks;
+        let open = |connector: &Connector, count| -> Vec<Link> {
+            let quiet = || Ears {
+                log: false,
+                heard: None,
+            };
+            (0..count)
+                .map(|_| Link::open(connector.clone(), quiet(), links))
+                .collect()
+        };
+        Self {
+            shared: open(short, count.max(1)),
+            next: AtomicUsize::new(0),
+            scans: Desk::start(open(long, SCANS), Abandoned::IsCancelled, workers),
+        }
+    }
+
+    /// Runs a read that an index bounds. Those that are asked at once travel together.
+    pub(super) async fn rows(
+        &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Problem> {
+        match self.session().await?.rows(sql, params).await {
+            // Reading twice does no harm, and another connection may be fine.
+            Err(Problem::Lost(_)) => self.session().await?.rows(sql, params).await,
+            answered => answered,
+        }
+    }
+
+    /// Runs such a read that gives at most one row.
+    pub(super) async fn row(
+        &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, Problem> {
+        Ok(self.rows(sql, params).await?.into_iter().next())
+    }
+
+    /// Runs a read that can be long, until its time is over or nobody waits for it any more.
+    pub(super) async fn scan<T, F>(&self, read: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Session) -> BoxFuture<'a, Result<T, Problem>> + Send + 'static,
+    {
+        self.scans.run(read).await
+    }
+
+    /// Asks the server whether it is there.
+    pub(super) async fn ping(&self) -> Result<(), Problem> {
+        let session = self.session().await?;
+        if let Ok(answered) = timeout(PING, session.batch("")).await {
+            return answered;
+        }
+        session.condemn();
+        Err(Problem::unavailable("the server does not answer"))
+    }
+
+    /// Answers once every connection was opened.
+    pub(super) async fn opened(&self) {
+        for link in &self.shared {
+            link.opened().await;
+        }
+    }
+
+    /// Takes turns among the connections that are there.
+    async fn session(&self) -> Result<Arc<Session>, Problem> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut turn = self
+            .shared
+            .iter()
+            .cycle()
+            .skip(first % self.shared.len())
+            .take(self.shared.len());
+        if let Some(session) = turn.clone().find_map(Link::up) {
+            return Ok(session);
+        }
+        match turn.next() {
+            Some(link) => link.session().await,
+            None => Err(Problem::unavailable("there are no connections")),
+        }
+    }
+}

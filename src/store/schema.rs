@@ -1,0 +1,90 @@
+//! The history of the schema, the same on every database. Each adapter has the SQL of each step.
+
+use crate::model::Timestamp;
+
+/// One step of the schema's history.
+#[derive(Debug)]
+pub(super) struct Migration {
+    pub(super) version: u32,
+    /// Its number and what it adds; also the name of its SQL file in each adapter's folder.
+    pub(super) name: &'static str,
+    /// The oldest program, by the last migration it knows, that can still work with this schema.
+    pub(super) needs: u32,
+}
+
+const fn migration(version: u32, name: &'static str, needs: u32) -> Migration {
+    Migration { version, name, needs }
+}
+
+pub(super) const MIGRATIONS: [Migration; 5] = [
+    migration(1, "0001_conversations_and_messages", 1),
+    migration(2, "0002_role_and_title", 1),
+    migration(3, "0003_order_counts_and_search", 3),
+    migration(4, "0004_replies", 4),
+    migration(5, "0005_purges", 5),
+];
+
+/// The last migration this program knows.
+pub const LATEST: u32 = 5;
+
+const _: () = assert!(
+    MIGRATIONS.len() == LATEST as usize,
+    "LATEST is the number of the last migration"
+);
+
+/// A migration, and when it was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationState {
+    /// Its number.
+    pub version: u32,
+    /// Its name, number included.
+    pub name: String,
+    /// When it was applied; `None` when it is still to be.
+    pub applied: Option<Timestamp>,
+}
+
+impl Migration {
+    pub(super) fn state(&self, applied: Option<Timestamp>) -> MigrationState {
+        MigrationState {
+            version: self.version,
+            name: self.name.to_owned(),
+            applied,
+        }
+    }
+}
+
+/// The migrations that were applied, also those of a newer program, and behind them those that are still to be.
+pub(super) fn history(mut applied: Vec<MigrationState>) -> Vec<MigrationState> {
+    for known in &MIGRATIONS {
+        if applied.iter().all(|state| state.version != known.version) {
+            applied.push(known.state(None));
+        }
+    }
+    applied.sort_by_key(|state| state.version);
+    applied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_shows_what_was_applied_and_what_is_still_to_be() {
+        let applied = |version, name: &str| MigrationState {
+            version,
+            name: name.to_owned(),
+            applied: Some(Timestamp::from_micros(7)),
+        };
+        let first = applied(1, "0001_conversations_and_messages");
+        let newer = applied(LATEST + 1, "9999_of_a_newer_program");
+
+        let history = history(vec![first.clone(), newer.clone()]);
+
+        assert_eq!(history.first(), Some(&first));
+        assert_eq!(
+            history.get(1).map(|state| (state.version, state.applied)),
+            Some((2, None))
+        );
+        assert_eq!(history.last(), Some(&newer));
+    }
+}
