@@ -107,7 +107,7 @@ macro_rules! settings {
 settings! {
     /// Address to listen on; port 0 picks a free one
     listen: SocketAddr, "ENGAGEMENT_LISTEN", "ADDRESS:PORT", default "127.0.0.1:8000";
-    /// Where the data is: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE
+    /// Where the data is: sqlite:PATH, or `postgres://USER:PASSWORD@HOST/DATABASE`
     database_url: DatabaseUrl, "ENGAGEMENT_DATABASE_URL", "URL", default "sqlite:engagement.db";
     /// A file that holds the database's URL
     database_url_file: PathBuf, "ENGAGEMENT_DATABASE_URL_FILE", "PATH", default "none";

@@ -26,7 +26,7 @@ pub(crate) const MAY_USE: &str = "
     ids: model
     store: model
     store::sqlite: store model clock config telemetry
-    store::postgres: store model clock config telemetry
+    store::postgres: store model clock ids shutdown config telemetry
     provider: model clock config telemetry
     events: model store shutdown telemetry
     reply: model store provider events clock shutdown ids config telemetry
@@ -41,6 +41,7 @@ const ONLY: &str = "
     axum tower_http StatusCode | http | only http knows axum and status codes
     axum_server | http::accept | the accept loop is confined to one file
     rusqlite | store::sqlite | only an adapter knows its database
+    tokio_postgres | store::postgres | only an adapter knows its database
     Uuid::new_v4 Uuid::new_v7 Uuid::now_v7 | ids | ids come from the id source
     SystemTime::now Instant::now Timestamp::now Zoned::now | clock | time comes from the clock, which tests can step
     tokio::spawn tokio::task::spawn task::spawn | shutdown | shutdown would not wait for a task outside the tracker

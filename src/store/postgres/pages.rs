@@ -35,7 +35,7 @@ async fn page_from(readers: &Readers, query: MessageQuery) -> Result<PageAnswer>
     }
     let asked = Asked::new(&query);
     let rows = readers.rows(SEEK, &asked.params(&SKIP_WHEN_SHARED)).await?;
-    if let Some(answer) = asked.answer(&query, &rows)? {
+    if let Some(answer) = Asked::answer(&query, &rows)? {
         return Ok(answer);
     }
     readers.scan(move |db| seek_far(db, query).boxed()).await
@@ -45,7 +45,7 @@ async fn page_from(readers: &Readers, query: MessageQuery) -> Result<PageAnswer>
 async fn seek_far(db: &Session, query: MessageQuery) -> Result<PageAnswer, Problem> {
     let asked = Asked::new(&query);
     let rows = db.rows(SEEK, &asked.params(&i64::MAX)).await?;
-    Ok(asked.answer(&query, &rows)?.unwrap_or(PageAnswer::NoSuchPage))
+    Ok(Asked::answer(&query, &rows)?.unwrap_or(PageAnswer::NoSuchPage))
 }
 
 /// Reads a page whose place is known as long as nothing was deleted. `None` where it is not.
@@ -163,7 +163,7 @@ impl Asked {
     }
 
     /// What the rows say; `None` when the page is too far away.
-    fn answer(&self, query: &MessageQuery, rows: &[Row]) -> Result<Option<PageAnswer>, Problem> {
+    fn answer(query: &MessageQuery, rows: &[Row]) -> Result<Option<PageAnswer>, Problem> {
         let Some(first) = rows.first() else {
             return Ok(Some(PageAnswer::NoConversation));
         };

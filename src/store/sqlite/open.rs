@@ -87,8 +87,7 @@ impl fmt::Display for OpenError {
             Self::Missing(path) => write!(f, "there is no database {}", path.display()),
             Self::TooNew { needs } => write!(
                 f,
-                "the database needs a newer program: one that knows migration {needs}; this one knows up to {}",
-                LATEST
+                "the database needs a newer program: one that knows migration {needs}; this one knows up to {LATEST}"
             ),
             Self::OldSqlite(version) => write!(
                 f,

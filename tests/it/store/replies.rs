@@ -181,7 +181,7 @@ pub(super) async fn an_older_holder_changes_nothing(db: Database) {
         answer(7),
         Outcome::Failed(Failure::new("code", "text")),
         Outcome::Retry {
-            after: Duration::from_micros(7_000),
+            after: Duration::from_millis(7),
         },
         Outcome::Released,
     ] {
