@@ -16,16 +16,17 @@ const fn migration(version: u32, name: &'static str, needs: u32) -> Migration {
     Migration { version, name, needs }
 }
 
-pub(super) const MIGRATIONS: [Migration; 5] = [
+pub(super) const MIGRATIONS: [Migration; 6] = [
     migration(1, "0001_conversations_and_messages", 1),
     migration(2, "0002_role_and_title", 1),
     migration(3, "0003_order_counts_and_search", 3),
     migration(4, "0004_replies", 4),
     migration(5, "0005_purges", 5),
+    migration(6, "0006_copies", 5),
 ];
 
 /// The last migration this program knows.
-pub const LATEST: u32 = 5;
+pub const LATEST: u32 = 6;
 
 const _: () = assert!(
     MIGRATIONS.len() == LATEST as usize,

@@ -47,6 +47,7 @@ const SCRIPTS: [(&str, &str, Option<Step>); MIGRATIONS.len()] = [
     script!("0003_order_counts_and_search", Some(fold_texts)),
     script!("0004_replies", None),
     script!("0005_purges", None),
+    script!("0006_copies", None),
 ];
 
 pub(super) async fn status(db: &Session) -> Result<Vec<MigrationState>, OpenError> {

@@ -22,7 +22,7 @@ use crate::support::{SOON, eventually};
 
 const APPLICATION_ID: i32 = 0x456e_676d;
 
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     (
         "0001_conversations_and_messages",
         include_str!("../../../migrations/sqlite/0001_conversations_and_messages.sql"),
@@ -42,6 +42,10 @@ const MIGRATIONS: [(&str, &str); 5] = [
     (
         "0005_purges",
         include_str!("../../../migrations/sqlite/0005_purges.sql"),
+    ),
+    (
+        "0006_copies",
+        include_str!("../../../migrations/sqlite/0006_copies.sql"),
     ),
 ];
 
