@@ -5,3 +5,4 @@
 mod census;
 mod node;
 mod workers;
+mod zombie;
