@@ -393,8 +393,8 @@ pub(super) async fn a_claimant_begins_once_the_message_is_stored_or_leaves_the_r
     db: Database,
 ) {
     let conversation = db.conversation().await.id;
-    let (begin, began) = tokio::sync::oneshot::channel();
-    let claimant = Claimant::new(LEASE, move |claimed| begin.send(claimed).unwrap());
+    let (report, began) = tokio::sync::oneshot::channel();
+    let claimant = Claimant::new(LEASE, move |claimed| report.send(claimed).unwrap());
     let new = NewMessage {
         id: [9; 16].into(),
         conversation,
@@ -424,8 +424,8 @@ pub(super) async fn a_claimant_begins_once_the_message_is_stored_or_leaves_the_r
 }
 
 pub(super) async fn a_claimant_is_not_needed_where_there_is_no_conversation(db: Database) {
-    let (begin, began) = tokio::sync::oneshot::channel();
-    let claimant = Claimant::new(LEASE, move |claimed| begin.send(claimed).unwrap());
+    let (report, began) = tokio::sync::oneshot::channel();
+    let claimant = Claimant::new(LEASE, move |claimed| report.send(claimed).unwrap());
     let new = NewMessage {
         id: [9; 16].into(),
         conversation: nobody(),
