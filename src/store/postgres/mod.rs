@@ -1,8 +1,8 @@
 //! The shared database: PostgreSQL, for several nodes over the same data.
 //!
-//! Short reads share a few connections and travel together (`readers`); new messages and answers that wait at the same
-//! time are one statement and one commit (`writer`); everything else has a session to itself for as long as it takes
-//! (`desk`). Connections come back by themselves (`connection`). Leases go by the database's clock, and a hint goes to
+//! Short reads share a few connections (`readers`), and what many look up at the same time is one statement (`lookups`);
+//! new messages and answers that wait at the same time are one statement and one commit (`writer`); everything else has a
+//! session to itself for as long as it takes (`desk`). Connections come back by themselves (`connection`). Leases go by the database's clock, and a hint goes to
 //! every node when a reply may be due (`notices`).
 //!
 //! The files have the names of those in [`super::sqlite`], and the same statements in them.
@@ -11,6 +11,7 @@ mod connection;
 mod conversations;
 mod desk;
 mod error;
+mod lookups;
 mod messages;
 mod migrations;
 mod notices;
@@ -37,7 +38,7 @@ use self::{
     url::Target,
     writer::Writer,
 };
-use super::{ConversationStore, PageAnswer, ReplyStore, Result, Store};
+use super::{Claimant, ConversationStore, PageAnswer, ReplyStore, Result, Store};
 use crate::{
     model::{
         ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessageQuery,
@@ -92,7 +93,7 @@ impl Options {
             url: url.into(),
             replica_url: None,
             readers: 2,
-            writers: 2,
+            writers: 1,
             statement_timeout: Duration::from_secs(5),
             scan_deadline: Duration::from_secs(15),
             insist_on_durability: false,
@@ -206,7 +207,11 @@ impl ConversationStore for PostgresStore {
     }
 
     async fn append_message(&self, new: NewMessage) -> Result<Option<Message>> {
-        messages::append(self, new).await
+        messages::append(self, new, None).await
+    }
+
+    async fn append_and_claim(&self, new: NewMessage, claimant: Claimant) -> Result<Option<Message>> {
+        messages::append(self, new, Some(claimant)).await
     }
 
     async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>> {

@@ -24,9 +24,9 @@ use super::{
     notices::Notices,
 };
 use crate::{
-    model::{Conversation, Lease, Message, NewConversation, NewMessage, Role, Timestamp},
+    model::{ClaimedReply, Conversation, Lease, Message, NewConversation, NewMessage, Role, Timestamp},
     shutdown::Shutdown,
-    store::{Error, Result},
+    store::{Claimant, Error, Result},
 };
 
 /// The most requests in one commit: bounds how long the first of them waits.
@@ -44,6 +44,8 @@ pub(super) struct Saying {
     pub(super) folded: Option<String>,
     /// The lease under which this answers a user's message.
     pub(super) answers: Option<Lease>,
+    /// Who begins on the reply at once.
+    pub(super) claimant: Option<Claimant>,
 }
 
 enum Request {
@@ -265,7 +267,10 @@ impl Clerk {
         for (saying, answer) in group {
             let outcome = match (placed.get(&saying.new.id.as_uuid()), unknown) {
                 (Some(&at), _) => {
-                    wakes |= saying.new.role == Role::User;
+                    match saying.claimant {
+                        Some(claimant) => claimant.begin(first_claim(&saying.new)),
+                        None => wakes |= saying.new.role == Role::User,
+                    }
                     Ok(Some(saying.new.placed(at)))
                 }
                 (None, None) => Ok(None),
@@ -277,6 +282,20 @@ impl Clerk {
         if wakes {
             self.notices.wake();
         }
+    }
+}
+
+/// The claim that is stored together with its message.
+fn first_claim(new: &NewMessage) -> ClaimedReply {
+    ClaimedReply {
+        lease: Lease {
+            message: new.id,
+            conversation: new.conversation,
+            token: 1,
+        },
+        attempts: 1,
+        retries: 0,
+        prompt: new.text.clone(),
     }
 }
 
