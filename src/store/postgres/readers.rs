@@ -51,7 +51,7 @@ impl Readers {
         Self {
             shared: open(short, count.max(1)),
             next: AtomicUsize::new(0),
-            scans: Desk::start(open(long, SCANS), Abandoned::IsCancelled, workers),
+            scans: Desk::start(&open(long, SCANS), Abandoned::IsCancelled, workers),
         }
     }
 
