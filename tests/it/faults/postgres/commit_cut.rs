@@ -12,19 +12,11 @@ use serde_json::json;
 use tokio_postgres::Client as Sql;
 
 use super::crowd::judge_put_off;
+use super::watch::{Armed, Moment, Watch, Write};
 use crate::faults::{Dice, Proof, ensure, fails, holds, new_home, number_from_env};
 use crate::support::postgres::{Durability, PrivateCluster, TestDatabase, private};
-use crate::support::proxy::{Cut, Proxy, Upstream, Verdict};
+use crate::support::proxy::{Cut, Proxy, Upstream};
 use crate::support::{Answer, Client, SOON, Server, eventually};
-
-/// The write that is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Write {
-    PostMessage,
-    PostConversation,
-    DeleteMessage,
-    DeleteConversation,
-}
 
 const WRITES: [Write; 4] = [
     Write::PostMessage,
@@ -32,15 +24,6 @@ const WRITES: [Write; 4] = [
     Write::DeleteMessage,
     Write::DeleteConversation,
 ];
-
-/// Where the connection is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
-    /// At what makes the write last: the statement itself, or the `COMMIT` of its transaction.
-    Commit,
-    /// At whichever chunk, this many after the request, on whichever connection.
-    Chunk(usize),
-}
 
 /// What was told, over and over.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -140,80 +123,6 @@ fn messages_of(conversation: &str) -> String {
 
 fn id_in(answer: &Answer, name: &str) -> String {
     answer.expect(201)[name].as_str().expect("an id").to_owned()
-}
-
-/// What is to be cut, and how.
-struct Armed {
-    write: Write,
-    moment: Moment,
-    cut: Cut,
-}
-
-/// Watches the bytes on their way to the server. Statements are prepared once and then named.
-#[derive(Default)]
-struct Watch {
-    names: HashMap<Vec<u8>, Write>,
-    armed: Option<Armed>,
-}
-
-impl Watch {
-    fn judge(&mut self, chunk: &[u8]) -> Verdict {
-        let lasting = self.lasting(chunk);
-        let Some(armed) = &mut self.armed else {
-            return Verdict::Pass;
-        };
-        let is_it = match &mut armed.moment {
-            Moment::Commit => lasting.contains(&armed.write),
-            Moment::Chunk(left) => {
-                *left -= 1;
-                *left == 0
-            }
-        };
-        match (is_it, armed.cut) {
-            (false, _) => return Verdict::Pass,
-            (true, Cut::AfterSending) => {
-                self.armed = None;
-                Verdict::ForwardThenReset
-            }
-            (true, Cut::BeforeSending) => {
-                self.armed = None;
-                Verdict::ResetBefore
-            }
-        }
-    }
-
-    /// The writes that these bytes make last.
-    fn lasting(&mut self, chunk: &[u8]) -> Vec<Write> {
-        let mut rest = chunk;
-        let mut lasting = Vec::new();
-        while let [kind, a, b, c, d, ..] = *rest {
-            let length = u32::from_be_bytes([a, b, c, d]) as usize;
-            let Some(body) = rest.get(5..=length) else { break };
-            let mut strings = body.split(|byte| *byte == 0);
-            let (first, second) = (strings.next(), strings.next());
-            match kind {
-                b'P' => self.learn(first.unwrap_or_default(), second.unwrap_or_default()),
-                b'B' => lasting.extend(second.and_then(|name| self.names.get(name))),
-                b'Q' if first == Some(b"COMMIT") => {
-                    lasting.extend([Write::DeleteMessage, Write::DeleteConversation]);
-                }
-                _ => {}
-            }
-            rest = &rest[length + 1..];
-        }
-        lasting
-    }
-
-    fn learn(&mut self, name: &[u8], sql: &[u8]) {
-        for (start, write) in [
-            ("-- append_message, finish_reply: answered\n", Write::PostMessage),
-            ("-- create_conversation\n", Write::PostConversation),
-        ] {
-            if sql.starts_with(start.as_bytes()) {
-                self.names.insert(name.to_vec(), write);
-            }
-        }
-    }
 }
 
 /// Cuts one write after another and compares what was told with what is there.

@@ -3,5 +3,6 @@
 mod commit_cut;
 mod crowd;
 mod restarts;
-//mod starters;
+mod starters;
 //mod upgrade;
+mod watch;
