@@ -68,7 +68,7 @@ async fn step(db: &Session) -> Result<bool, Problem> {
         .row(
             "-- purge: a user message takes its reply with it
              WITH mine AS MATERIALIZED (
-                 SELECT conversation_id FROM purges LIMIT 1 FOR UPDATE SKIP LOCKED
+                 SELECT conversation_id FROM purges ORDER BY conversation_id LIMIT 1 FOR UPDATE SKIP LOCKED
              ), portion AS MATERIALIZED (
                  SELECT id FROM messages WHERE conversation_id = (SELECT conversation_id FROM mine) LIMIT $1
              ), removed AS (
