@@ -182,13 +182,13 @@ async fn fill(client: &Client) -> ConversationId {
              FROM generate_series(0, 500) AS at, LATERAL (SELECT CASE at WHEN 0 THEN 50000 ELSE 100 END) AS size (messages);
              INSERT INTO messages (id, conversation_id, seq, role, text, created_at, updated_at)
              SELECT gen_random_uuid(), id, seq, CASE seq % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, 'filled ' || seq, 0, 0
-             FROM conversations, generate_series(1, last_seq) AS seq;
+             FROM conversations, generate_series(1, last_seq) AS seq WHERE description = 'filled';
              INSERT INTO replies (message_id, conversation_id, status, run_after, created_at, started_at, lease_until, finished_at)
              SELECT id, conversation_id, status, 0, 0, 0, CASE status WHEN 'running' THEN 9e15 END,
                     CASE status WHEN 'succeeded' THEN 0 END
              FROM messages, LATERAL (SELECT CASE WHEN seq > 49000 THEN 'queued' WHEN seq > 48000 THEN 'running'
                                                  ELSE 'succeeded' END) AS state (status)
-             WHERE role = 'user'",
+             WHERE role = 'user' AND text LIKE 'filled %'",
         )
         .await
         .unwrap();
