@@ -6,8 +6,10 @@ mod notices;
 mod opening;
 mod plans;
 mod purge;
+mod replica;
 mod schema;
 mod timeouts;
+mod tls;
 
 use engagement::{
     clock::Clock,

@@ -1,7 +1,7 @@
 //! What deleted conversations leave behind is removed by whichever node looks first.
 
 use engagement::model::Role;
-use engagement::store::ConversationStore;
+use engagement::store::{ConversationStore, Store};
 use futures_util::future::join_all;
 use tokio_postgres::Client;
 
@@ -41,7 +41,7 @@ async fn two_nodes_remove_together_what_a_third_left_behind() {
     let gone = Node::open(database.url()).await;
     let kept = gone.conversation().await;
     gone.say(kept, Role::User, "stays").await;
-    engagement::store::Store::close(&gone.store).await;
+    gone.store.close().await;
     let beside = database.client().await;
     // As if it had deleted 12 conversations and ended before it removed their messages.
     beside
