@@ -63,7 +63,15 @@ pub(super) async fn append_all(
         .rows(
             include_str!("append.sql"),
             &[
-                &ids, &conversations, &roles, &dates, &texts, &folded, &answered, &tokens, &trusts_caller,
+                &ids,
+                &conversations,
+                &roles,
+                &dates,
+                &texts,
+                &folded,
+                &answered,
+                &tokens,
+                &trusts_caller,
             ],
         )
         .await?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{NOBODY, Rows, Service, not_found, service};
+use super::{Database, NOBODY, Rows, Service, not_found};
 use crate::support::{query, texts};
 
 /// A conversation of the assistant's messages `1` to `count`, as the path of its list.
@@ -24,9 +24,8 @@ fn invalid_page() -> Value {
 }
 
 /// P1: ten to a page, oldest first
-#[tokio::test]
-async fn messages_come_oldest_first_ten_to_a_page() {
-    let service = service().await;
+pub(super) async fn messages_come_oldest_first_ten_to_a_page(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 25).await;
     let mut rows = Rows::default();
     for (page, range) in [
@@ -42,9 +41,8 @@ async fn messages_come_oldest_first_ten_to_a_page() {
 }
 
 /// P4: the spellings of a page
-#[tokio::test]
-async fn a_page_is_a_number_in_ascii_digits_or_last() {
-    let service = service().await;
+pub(super) async fn a_page_is_a_number_in_ascii_digits_or_last(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 25).await;
     let mut rows = Rows::default();
     for (page, range) in [
@@ -66,9 +64,8 @@ async fn a_page_is_a_number_in_ascii_digits_or_last() {
 }
 
 /// P4: everything else
-#[tokio::test]
-async fn any_other_page_is_invalid() {
-    let service = service().await;
+pub(super) async fn any_other_page_is_invalid(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 11).await;
     let long = "9".repeat(5_000);
     let mut rows = Rows::default();
@@ -123,9 +120,8 @@ async fn any_other_page_is_invalid() {
 }
 
 /// P4: page 1 is always there
-#[tokio::test]
-async fn an_empty_list_has_one_empty_page() {
-    let service = service().await;
+pub(super) async fn an_empty_list_has_one_empty_page(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 0).await;
     let mut rows = Rows::default();
     for page in ["", "?page=1", "?page=last", "?role=user", "?q=x"] {
@@ -145,9 +141,8 @@ async fn an_empty_list_has_one_empty_page() {
 }
 
 /// P5: sizes that are sizes, sizes that are too large, and everything else
-#[tokio::test]
-async fn a_page_size_is_kept_between_1_and_100() {
-    let service = service().await;
+pub(super) async fn a_page_size_is_kept_between_1_and_100(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 105).await;
     let long = "9".repeat(5_000);
     let mut rows = Rows::default();
@@ -180,9 +175,8 @@ async fn a_page_size_is_kept_between_1_and_100() {
 }
 
 /// P6: the last one counts, and only under its own name
-#[tokio::test]
-async fn of_a_repeated_parameter_the_last_one_counts() {
-    let service = service().await;
+pub(super) async fn of_a_repeated_parameter_the_last_one_counts(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 11).await;
     let conversation = list
         .trim_end_matches("/messages")
@@ -209,9 +203,8 @@ async fn of_a_repeated_parameter_the_last_one_counts() {
 }
 
 /// P7: a filter by role
-#[tokio::test]
-async fn a_role_keeps_the_messages_of_that_role() {
-    let service = service().await;
+pub(super) async fn a_role_keeps_the_messages_of_that_role(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("roles").await;
     service.message(&conversation, "assistant", "welcome").await;
     let message = service.message(&conversation, "user", "hello").await;
@@ -239,9 +232,8 @@ async fn a_role_keeps_the_messages_of_that_role() {
 }
 
 /// P8, E5: existence before parameters
-#[tokio::test]
-async fn an_unknown_conversation_is_not_found_whatever_is_asked() {
-    let service = service().await;
+pub(super) async fn an_unknown_conversation_is_not_found_whatever_is_asked(on: Database) {
+    let service = on.service().await;
     let long = format!("?q={}", "x".repeat(257));
     let mut rows = Rows::default();
     for query in [

@@ -143,6 +143,11 @@ impl Builder {
         self
     }
 
+    /// On the database with this URL, instead of a file in its own directory.
+    pub(crate) fn on(self, url: &str) -> Self {
+        self.env("DATABASE_URL", url)
+    }
+
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.command.arg(arg.into());
         self
