@@ -40,7 +40,8 @@ use crate::support::Answer;
 use behind::Behind;
 use service::{Database, Service};
 
-/// Stamps tests for every database: `contract! { module: test, …; … }`.
+/// Stamps tests for every database: `contract! { module: test, …; … }`. The compiler complains of a test that is left out,
+/// because nothing calls it.
 macro_rules! contract {
     ($($module:ident: $($test:ident),+;)+) => {
         mod on_sqlite {
@@ -123,7 +124,8 @@ contract! {
         head_answers_as_get_does_without_a_body, options_answers_without_a_key_and_lists_the_methods;
     operations: the_probes_answer_at_the_root_without_a_key, a_server_tells_its_address_once_it_is_ready,
         sigterm_lets_requests_finish_and_exits_with_0, a_start_that_fails_says_why_by_its_exit_code;
-    paging: messages_come_oldest_first_ten_to_a_page, a_page_is_a_number_in_ascii_digits_or_last,
+    paging: a_page_beyond_any_list_is_invalid_whatever_else_is_asked, pages_close_the_gaps_that_deletions_leave,
+        messages_come_oldest_first_ten_to_a_page, a_page_is_a_number_in_ascii_digits_or_last,
         any_other_page_is_invalid, an_empty_list_has_one_empty_page, a_page_size_is_kept_between_1_and_100,
         of_a_repeated_parameter_the_last_one_counts, a_role_keeps_the_messages_of_that_role,
         an_unknown_conversation_is_not_found_whatever_is_asked;

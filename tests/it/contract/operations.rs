@@ -90,6 +90,51 @@ async fn a_second_server_on_the_same_file_refuses() {
     assert_error(&service.get("/nope").await, 404, &not_found());
 }
 
+/// O5: two servers, one service
+#[tokio::test]
+async fn servers_on_one_postgres_database_show_the_same() {
+    let Some(on) = Database::postgres().await else {
+        return;
+    };
+    let one = on.service().await;
+    let other = one.another_server().await;
+    let conversation = one.conversation("shared").await;
+    let path = format!("/conversations/{conversation}");
+
+    let mut rows = Rows::default();
+    for (round, (here, there)) in [(&one, &other), (&other, &one)]
+        .into_iter()
+        .cycle()
+        .take(10)
+        .enumerate()
+    {
+        let asked = here.message(&conversation, "user", "hello").await;
+        let message = there.get(&format!("{path}/messages/{asked}")).await;
+        rows.equal(format!("the message of round {round}"), message.status, 200);
+        let reply = there.finished_reply(&conversation, &asked).await;
+        rows.equal(
+            format!("the reply of round {round}"),
+            &reply["status"],
+            "succeeded",
+        );
+        rows.equal(
+            format!("the texts of round {round}"),
+            there.texts(&conversation).await,
+            here.texts(&conversation).await,
+        );
+        assert_eq!(here.delete(&format!("{path}/messages/{asked}")).await.status, 204);
+        let gone = there.get(&format!("{path}/messages/{asked}")).await;
+        rows.error(
+            format!("what was deleted in round {round}"),
+            &gone,
+            404,
+            &not_found(),
+        );
+    }
+    one.delete(&format!("{path}/delete")).await.expect(200);
+    rows.error("the conversation", &other.get(&path).await, 404, &not_found());
+}
+
 /// O4, K8: what the way a start ends tells
 pub(super) async fn a_start_that_fails_says_why_by_its_exit_code(on: Database) {
     let open = [("LISTEN", "0.0.0.0:0"), ("ALLOW_DEFAULT_KEY", "1")];

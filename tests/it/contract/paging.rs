@@ -119,6 +119,80 @@ pub(super) async fn any_other_page_is_invalid(on: Database) {
     }
 }
 
+/// P4: numbers that no list reaches, by every way to a page
+pub(super) async fn a_page_beyond_any_list_is_invalid_whatever_else_is_asked(on: Database) {
+    let service = on.service().await;
+    let list = list_of(&service, 11).await;
+    let conversation = list
+        .trim_end_matches("/messages")
+        .trim_start_matches("/conversations/");
+    let gone = service.message(conversation, "assistant", "1 is gone").await;
+    let mut rows = Rows::default();
+    for round in ["without gaps", "with a gap"] {
+        for filter in [
+            "",
+            "&q=1",
+            "&role=user",
+            "&role=assistant",
+            "&role=nobody",
+            "&q=1&role=assistant",
+        ] {
+            for size in ["1", "7", "100"] {
+                for page in [
+                    "1000",
+                    "2147483648",
+                    "92233720368547758",
+                    "9223372036854775",
+                    "9223372036854776",
+                    "9223372036854775807",
+                    "9223372036854775808",
+                    "18446744073709551615",
+                ] {
+                    let asked = format!("?page={page}&page_size={size}{filter}");
+                    let answer = service.get(&format!("{list}{asked}")).await;
+                    rows.error(format!("{asked} {round}"), &answer, 404, &invalid_page());
+                }
+            }
+        }
+        service.delete(&format!("{list}/{gone}")).await;
+    }
+}
+
+/// P1, P4, P7: every page of every list, from both ends, where messages were deleted
+pub(super) async fn pages_close_the_gaps_that_deletions_leave(on: Database) {
+    let service = on.service().await;
+    let conversation = service.conversation("gaps").await;
+    let list = format!("/conversations/{conversation}/messages");
+    let mut left = Vec::new();
+    for number in 0..24 {
+        let message = service
+            .message(&conversation, "assistant", &format!("number {number}"))
+            .await;
+        if [0, 1, 7, 8, 9, 16, 23].contains(&number) {
+            assert_eq!(service.delete(&format!("{list}/{message}")).await.status, 204);
+        } else {
+            left.push(format!("number {number}"));
+        }
+    }
+    let mut rows = Rows::default();
+    for filter in ["", "&role=assistant", "&q=NUMBER", "&q=number&role=assistant"] {
+        for size in [1, 2, 5, 16, 17, 18, 100] {
+            let pages: Vec<_> = left.chunks(size).collect();
+            for (at, wanted) in pages.iter().enumerate() {
+                let asked = format!("?page={}&page_size={size}{filter}", at + 1);
+                let page = service.get(&format!("{list}{asked}")).await.expect(200);
+                rows.equal(&asked, texts(&page), *wanted);
+                rows.equal(format!("count of {asked}"), &page["count"], left.len());
+            }
+            let asked = format!("?page=last&page_size={size}{filter}");
+            let page = service.get(&format!("{list}{asked}")).await.expect(200);
+            rows.equal(&asked, texts(&page), pages[pages.len() - 1]);
+        }
+        let page = service.get(&format!("{list}?role=user{filter}&role=user")).await;
+        rows.equal(format!("nothing of {filter}"), &page.expect(200)["count"], 0);
+    }
+}
+
 /// P4: page 1 is always there
 pub(super) async fn an_empty_list_has_one_empty_page(on: Database) {
     let service = on.service().await;

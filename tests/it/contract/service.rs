@@ -115,6 +115,17 @@ impl Service {
         Self::over(Server::builder_over(&home), self.data).await
     }
 
+    /// A second server over the same data, to be dropped before this one.
+    pub(super) async fn another_server(&self) -> Self {
+        let data = self.data().expect("a database that servers can share");
+        let server = Server::builder().on(data.url()).start().await;
+        Self {
+            client: server.client(),
+            server: Some(server),
+            data: None,
+        }
+    }
+
     /// The process, in tests that asked for one of their own.
     pub(super) fn server(&self) -> &Server {
         self.server.as_ref().expect("a server of our own")

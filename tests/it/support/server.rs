@@ -143,7 +143,7 @@ impl Builder {
         self
     }
 
-    /// On the database with this URL, instead of a file in its own directory.
+    /// Over this database, which may have other servers, too.
     pub(crate) fn on(self, url: &str) -> Self {
         self.env("DATABASE_URL", url)
     }
