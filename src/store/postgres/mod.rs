@@ -146,7 +146,7 @@ impl PostgresStore {
         let groups: Vec<_> = (0..options.writers.max(1)).map(open).collect();
         let desk: Vec<_> = (0..DESK).map(|at| open(at + 1)).collect();
         let trusts_caller = options.lease_clock == LeaseClock::Caller;
-        let writer = Writer::start(groups, desk, &notices, trusts_caller, &workers);
+        let writer = Writer::start(&groups, &desk, &notices, trusts_caller, &workers);
         let readers = Readers::start(&short, &long, options.readers, (&links, &workers));
         let replica = match &options.replica_url {
             Some(url) => Some(open_replica(url, options, (&links, &workers))?),

@@ -6,6 +6,7 @@
 mod conversations;
 mod messages;
 mod pages;
+pub(crate) mod postgres;
 mod replies;
 mod sqlite;
 
@@ -19,7 +20,7 @@ use engagement::{
     },
     store::{
         PageAnswer, Store,
-        postgres::{self, LeaseClock, PostgresStore},
+        postgres::{LeaseClock, Options, PostgresStore},
     },
 };
 
@@ -103,7 +104,7 @@ impl Database {
     /// `None` where there is no server.
     pub(crate) async fn postgres() -> Option<Self> {
         let database = support::postgres::shared().await?.database().await;
-        let mut options = postgres::Options::new(database.url());
+        let mut options = Options::new(database.url());
         // The tests show literal times.
         options.lease_clock = LeaseClock::Caller;
         Some(Self {

@@ -1,8 +1,12 @@
-//! Faults of several nodes over one PostgreSQL database.
-//!
-//! A [`node::Node`] is one of the processes; a [`census::Census`] counts from beside what no client can be told wrong.
+//! Faults of a database that several nodes share, and of the nodes that share it.
 
 mod census;
+mod commit_cut;
+mod crowd;
 mod node;
+mod restarts;
+mod starters;
+//mod upgrade;
+mod watch;
 mod workers;
 mod zombie;
