@@ -18,14 +18,19 @@ mod pool;
 mod run;
 mod sweeper;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use intake::Intake;
 
 use self::hands::Hands;
 
 use crate::{
-    clock::Clock, config::ReplySettings, ids::IdSource, provider::Provider, shutdown::Shutdown, store::Store,
+    clock::{Clock, Seldom},
+    config::ReplySettings,
+    ids::IdSource,
+    provider::Provider,
+    shutdown::Shutdown,
+    store::Store,
 };
 
 /// Everything that working on replies takes.
@@ -37,6 +42,8 @@ pub(crate) struct Engine {
     settings: ReplySettings,
     intake: Intake,
     hands: Hands,
+    /// Keeps replies that wait for the same store from telling it one by one.
+    complaints: Seldom,
     shutdown: Shutdown,
 }
 
@@ -59,6 +66,7 @@ pub fn start(
         hands: Hands::new(settings.workers),
         settings,
         intake,
+        complaints: Seldom::every(Duration::from_secs(1)),
         shutdown: shutdown_for_engine,
     });
     engine.intake.staff(&engine);

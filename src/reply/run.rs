@@ -99,7 +99,9 @@ async fn finish(engine: &Engine, lease: Lease, outcome: Outcome, running: &Runni
         {
             Ok(finished) => return Some(finished),
             Err(error @ (store::Error::Unavailable(_) | store::Error::Full)) => {
-                tracing::warn!(%error, conversation = %Logged(lease.conversation), "storing a reply failed, trying again");
+                if let Some(unsaid) = engine.complaints.pass() {
+                    tracing::warn!(%error, conversation = %Logged(lease.conversation), unsaid, "storing a reply failed, trying again");
+                }
             }
             Err(error) => {
                 tracing::error!(%error, conversation = %Logged(lease.conversation), "storing a reply failed");

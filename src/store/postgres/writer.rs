@@ -9,6 +9,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -24,6 +25,7 @@ use super::{
     notices::Notices,
 };
 use crate::{
+    clock::Seldom,
     model::{ClaimedReply, Conversation, Lease, Message, NewConversation, NewMessage, Role, Timestamp},
     shutdown::Shutdown,
     store::{Claimant, Error, Result},
@@ -74,12 +76,14 @@ impl Writer {
         let (requests, queue) = mpsc::channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         let links = groups.iter().chain(desk).cloned().collect();
+        let complaints = Arc::new(Seldom::every(Duration::from_secs(1)));
         for link in groups {
             let clerk = Clerk {
                 link: link.clone(),
                 all: groups.to_owned(),
                 notices: notices.clone(),
                 trusts_caller,
+                complaints: Arc::clone(&complaints),
             };
             tasks.spawn(clerk.serve(Arc::clone(&queue), tasks.clone()));
         }
@@ -144,6 +148,8 @@ struct Clerk {
     all: Vec<Link>,
     notices: Notices,
     trusts_caller: bool,
+    /// While the server is away, groups are small and many.
+    complaints: Arc<Seldom>,
 }
 
 impl Clerk {
@@ -194,7 +200,7 @@ impl Clerk {
         };
         let (mut created, unknown) = match created {
             Ok(created) => created,
-            Err(problem) => return refuse(group, problem.into()),
+            Err(problem) => return self.refuse(group, problem.into()),
         };
         for (new, answer) in group {
             // Of two with one id, only the first created it.
@@ -230,7 +236,7 @@ impl Clerk {
             let session = match self.link.session().await {
                 Ok(session) => session,
                 Err(problem) => {
-                    refuse(group, problem.into());
+                    self.refuse(group, problem.into());
                     continue;
                 }
             };
@@ -242,13 +248,13 @@ impl Clerk {
                 }
                 Err(Problem::Lost(reason)) => match self.look_up_messages(&session, &group).await {
                     Ok(placed) => self.answer(group, &placed, Some(&reason)),
-                    Err(problem) => refuse(group, problem.into()),
+                    Err(problem) => self.refuse(group, problem.into()),
                 },
                 Err(Problem::Refused(Error::Conflict | Error::Other(_))) if group.len() > 1 => {
                     // One of them is at fault: each for itself, in their order.
                     groups.extend(group.into_iter().rev().map(|alone| vec![alone]));
                 }
-                Err(problem) => refuse(group, problem.into()),
+                Err(problem) => self.refuse(group, problem.into()),
             }
         }
     }
@@ -308,6 +314,24 @@ impl Clerk {
             self.notices.wake();
         }
     }
+
+    /// Tells everybody in a group why nothing of it was written.
+    fn refuse<N, T>(&self, group: Vec<(N, oneshot::Sender<Result<T>>)>, error: Error) {
+        let requests = group.len();
+        if let Some(unsaid) = (requests > 0).then(|| self.complaints.pass()).flatten() {
+            tracing::warn!(%error, requests, unsaid, "a group of writes failed");
+        }
+        let mut error = Some(error);
+        for (_, answer) in group {
+            let own = match &error {
+                Some(Error::Full) => Error::Full,
+                Some(Error::Unavailable(reason)) => Error::Unavailable(reason.clone()),
+                // Only a request that is alone meets any other: it gets the error itself.
+                _ => error.take().unwrap_or(Error::Full),
+            };
+            let _ = answer.send(Err(own));
+        }
+    }
 }
 
 /// The claim that is stored together with its message.
@@ -321,23 +345,5 @@ fn first_claim(new: &NewMessage) -> ClaimedReply {
         attempts: 1,
         retries: 0,
         prompt: new.text.clone(),
-    }
-}
-
-/// Tells everybody in a group why nothing of it was written.
-fn refuse<N, T>(group: Vec<(N, oneshot::Sender<Result<T>>)>, error: Error) {
-    let requests = group.len();
-    if requests > 0 {
-        tracing::warn!(%error, requests, "a group of writes failed");
-    }
-    let mut error = Some(error);
-    for (_, answer) in group {
-        let own = match &error {
-            Some(Error::Full) => Error::Full,
-            Some(Error::Unavailable(reason)) => Error::Unavailable(reason.clone()),
-            // Only a request that is alone meets any other: it gets the error itself.
-            _ => error.take().unwrap_or(Error::Full),
-        };
-        let _ = answer.send(Err(own));
     }
 }
