@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::{sync::Notify, time::sleep};
 
 use super::{Engine, hands::Pair, run};
+
+/// How soon a claim may follow one that failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(engine: Arc<Engine>) {
     // A wake-up that comes between a claim and the wait for it is kept, so none is missed.
@@ -27,13 +30,16 @@ pub(super) async fn run(engine: Arc<Engine>) {
             }
             Err(error) => {
                 tracing::warn!(%error, "claiming replies failed");
-                0
+                drop(hands);
+                rest(&engine, &wakeups).await;
+                continue;
             }
         };
         if found < wanted {
             tokio::select! {
                 () = wakeups.notified() => {}
-                () = sleep(pause(&engine).await) => {}
+                // Inside, because looking into a queue that is cut off takes long.
+                () = async { sleep(pause(&engine).await).await } => {}
                 () = engine.shutdown.begun() => {}
             }
         }
@@ -51,9 +57,29 @@ async fn free_hands(engine: &Engine) -> Option<Vec<Pair>> {
     Some(std::iter::once(first).chain(others).collect())
 }
 
+/// After a claim that failed: waits for a wake-up or the next poll, but never less than a moment. Wake-ups may come over
+/// a connection that is well, as often as other nodes have reason for them.
+async fn rest(engine: &Engine, wakeups: &Notify) {
+    let come_round = async {
+        sleep(AFTER_FAILURE).await;
+        tokio::select! {
+            () = wakeups.notified() => {}
+            () = sleep(poll(engine)) => {}
+        }
+    };
+    tokio::select! {
+        () = come_round => {}
+        () = engine.shutdown.begun() => {}
+    }
+}
+
+fn poll(engine: &Engine) -> Duration {
+    engine.settings.poll.mul_f64(0.75 + engine.ids.jitter() / 2.0)
+}
+
 /// Until the next reply is due, as far as the store knows, and never longer than a poll.
 async fn pause(engine: &Engine) -> Duration {
-    let poll = engine.settings.poll.mul_f64(0.75 + engine.ids.jitter() / 2.0);
+    let poll = poll(engine);
     match engine.store.until_due(engine.clock.now()).await {
         // At least a moment, so that a store which shows replies but gives none is not asked in a circle.
         Ok(Some(due)) => due.clamp(Duration::from_millis(5), poll),
