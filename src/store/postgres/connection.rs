@@ -99,6 +99,12 @@ impl Connector {
         self
     }
 
+    /// How long whoever asks something has to wait for an answer, or for none: as long as a statement may take, after
+    /// the wait for a session.
+    pub(super) fn longest_wait(&self) -> Duration {
+        self.patience + OPENING
+    }
+
     /// Opens a session. Somebody has to drive the connection, or nothing is answered.
     pub(super) async fn connect(&self) -> Result<(Session, Box<Driver>), tokio_postgres::Error> {
         let (client, driver) = self.target.config.connect(self.tls.clone()).await?;
@@ -193,10 +199,22 @@ impl Session {
         timeout(GRACE, gone).await.unwrap_or(Ok(()))
     }
 
-    /// Asks the server to stop what this session is doing.
-    pub(super) async fn cancel(&self) {
-        // Nothing to be done about an error: the statement's own time limit remains.
-        let _ = timeout(GRACE, self.client.cancel_token().cancel_query(self.tls.clone())).await;
+    /// Asks the server to stop what this session is doing, and waits until it has. A server that does not has more
+    /// important things on its mind, or is cut off: then the session is given up.
+    pub(super) async fn stop<T>(
+        &self,
+        running: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let stopped = async {
+            // An error is as good as no answer.
+            let _ = self.client.cancel_token().cancel_query(self.tls.clone()).await;
+            running.await
+        };
+        if let Ok(outcome) = timeout(GRACE, stopped).await {
+            return outcome;
+        }
+        self.condemn();
+        Err(Problem::Lost("the server does not answer".to_owned()))
     }
 
     /// Gives this session up: its link opens another.

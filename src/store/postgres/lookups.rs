@@ -3,9 +3,12 @@
 //! As with writes, a group is whatever waits when a connection is free, and nobody waits for more to come. A statement
 //! costs the server and the driver more than the row that it finds.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::timeout,
+};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -34,17 +37,28 @@ enum Request {
 
 pub(super) struct Lookups {
     requests: mpsc::Sender<Request>,
+    longest_wait: Duration,
 }
 
 impl Lookups {
     /// Looks up on these links, until the tasks are asked to end and nothing waits any more.
-    pub(super) fn start(links: &[Link], tasks: &Shutdown) -> Self {
+    ///
+    /// Who waits longer than this, behind others that get no answer, is sent away.
+    pub(super) fn start(links: &[Link], longest_wait: Duration, tasks: &Shutdown) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         for link in links {
-            tasks.spawn(serve(link.clone(), Arc::clone(&queue), tasks.clone()));
+            tasks.spawn(serve(
+                link.clone(),
+                links.to_owned(),
+                Arc::clone(&queue),
+                tasks.clone(),
+            ));
         }
-        Self { requests }
+        Self {
+            requests,
+            longest_wait,
+        }
     }
 
     pub(super) async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>> {
@@ -59,14 +73,22 @@ impl Lookups {
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request) -> Result<T> {
         let closed = || Error::Unavailable("it is closing".to_owned());
         let (answer, answered) = oneshot::channel();
-        self.requests.send(request(answer)).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        let asked = async {
+            self.requests.send(request(answer)).await.map_err(|_| closed())?;
+            answered.await.map_err(|_| closed())?
+        };
+        let late = |_| Error::Unavailable("the server does not answer".to_owned());
+        timeout(self.longest_wait, asked).await.map_err(late)?
     }
 }
 
-async fn serve(link: Link, queue: Arc<Mutex<mpsc::Receiver<Request>>>, tasks: Shutdown) {
+async fn serve(link: Link, all: Vec<Link>, queue: Arc<Mutex<mpsc::Receiver<Request>>>, tasks: Shutdown) {
     let mut group = Vec::with_capacity(GROUP);
     loop {
+        tokio::select! {
+            () = link.turn(&all) => {}
+            () = tasks.begun() => {}
+        }
         {
             let mut queue = queue.lock().await;
             tokio::select! {
