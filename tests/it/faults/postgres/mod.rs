@@ -3,6 +3,8 @@
 mod census;
 mod commit_cut;
 mod crowd;
+mod cut_off;
+mod network;
 mod node;
 mod restarts;
 mod starters;

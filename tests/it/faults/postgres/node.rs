@@ -1,7 +1,7 @@
 //! Processes of the service over one database.
 
 use std::fs;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use rustix::process::Signal;
@@ -31,6 +31,12 @@ impl Deref for Node {
 
     fn deref(&self) -> &Server {
         &self.server
+    }
+}
+
+impl DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
 }
 

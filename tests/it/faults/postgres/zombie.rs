@@ -1,7 +1,6 @@
 //! A node that is frozen in the middle of its work, past its lease, and thawed: what it comes back with is discarded.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rustix::process::Signal;
@@ -12,17 +11,15 @@ use super::super::ledger::{Ledger, Tally};
 use super::super::load;
 use super::super::{Proof, ensure, fails, holds, new_home};
 use super::census::{self, Census};
+use super::network::Network;
 use super::node::{Duty, Node};
 use crate::support::SOON;
 use crate::support::eventually;
 use crate::support::postgres::{TestDatabase, shared};
-use crate::support::proxy::{Proxy, Verdict};
+use crate::support::proxy::Proxy;
 
 /// How many replies the frozen node holds.
 const HELD: usize = 8;
-
-/// In the statement that stores answers, which a node sends in full before its first use.
-const STORING: &[u8] = b"finish_reply: answered";
 
 const DISCARDED: &str = "reply discarded: its lease was lost";
 
@@ -43,7 +40,7 @@ struct Meanwhile {
 
 /// Freezes a node that has its answers ready and is about to store them; lets another one take over; thaws it.
 async fn prove(home: &Arc<TempDir>, database: &TestDatabase, meanwhile: Meanwhile) -> Proof<Report> {
-    let proxy = Arc::new(Proxy::start(database.upstream()).await);
+    let network = Network::to(database).await;
     let requests = Node::start(home, database.url(), "requests", Duty::ServeWithoutReplies).await;
     let db = database.client().await;
     let (client, ledger) = (requests.client(), Ledger::default());
@@ -51,18 +48,16 @@ async fn prove(home: &Arc<TempDir>, database: &TestDatabase, meanwhile: Meanwhil
     for token in 0..HELD {
         load::post(&client, &ledger, 0, &conversation, &load::text(token as u64, "")).await;
     }
-    let is_storing = Arc::new(AtomicBool::new(false));
-    hold_before_storing(&proxy, &is_storing);
-    let frozen = Node::start(home, &database.url_through(proxy.address()), "frozen", Duty::Work).await;
+    network.fail_before_storing(Proxy::stall);
+    let frozen = Node::start(home, &network.url(database), "frozen", Duty::Work).await;
     eventually("the node holds all replies and stores none", SOON, async || {
-        let holds = running(&db).await == HELD && is_storing.load(Ordering::SeqCst);
+        let holds = running(&db).await == HELD && network.has_failed();
         holds.then_some(())
     })
     .await;
     frozen.signal(Signal::STOP);
     // The network is well: it is the node that does nothing.
-    proxy.disarm();
-    proxy.pass();
+    network.pass();
 
     if meanwhile.leases_run_out {
         // What half a minute does.
@@ -95,20 +90,6 @@ async fn prove(home: &Arc<TempDir>, database: &TestDatabase, meanwhile: Meanwhil
         census,
         tally: ledger.judge(&client, SOON).await?,
     })
-}
-
-/// Nothing passes any more from the moment in which a node begins to store an answer.
-fn hold_before_storing(proxy: &Arc<Proxy>, is_storing: &Arc<AtomicBool>) {
-    let (network, is_storing) = (Arc::downgrade(proxy), Arc::clone(is_storing));
-    proxy.judge(move |bytes| {
-        if bytes.windows(STORING.len()).any(|window| window == STORING) {
-            if let Some(network) = network.upgrade() {
-                network.stall();
-            }
-            is_storing.store(true, Ordering::SeqCst);
-        }
-        Verdict::Pass
-    });
 }
 
 async fn running(db: &Client) -> usize {
