@@ -1,10 +1,13 @@
 //! What the server's error codes, and the end of a connection, mean for us.
 
-use std::fmt;
+use std::{fmt, io};
 
 use tokio_postgres::error::SqlState;
 
 use crate::store::Error;
+
+/// The driver's words, which have no type.
+const NO_TLS: &str = "server does not support TLS";
 
 /// Why a statement did not do what it should, told apart by what may be done about it.
 #[derive(Debug)]
@@ -98,6 +101,16 @@ pub(super) fn shown(error: &tokio_postgres::Error) -> String {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
+}
+
+/// Whether the server is there, but not as `sslmode` wants it. Trying again does not help.
+pub(super) fn is_distrust(error: &tokio_postgres::Error) -> bool {
+    let Some(cause) = std::error::Error::source(error) else {
+        return false;
+    };
+    let refused = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let refused = refused.and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(refused, Some(rustls::Error::InvalidCertificate(_))) || cause.to_string() == NO_TLS
 }
 
 /// Reads a column into a value that has rules, naming the column when they are broken.

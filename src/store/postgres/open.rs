@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{
     Options,
     connection::{Connector, Session},
-    error::{Problem, shown},
+    error::{Problem, is_distrust, shown},
     migrations, purge,
     url::Target,
 };
@@ -47,6 +47,13 @@ pub enum OpenError {
         /// What it says.
         cause: String,
     },
+    /// The server does not speak TLS, or shows a certificate that is not the one that was asked for.
+    Untrusted {
+        /// Which database.
+        database: String,
+        /// Why.
+        cause: String,
+    },
     /// The server is older than this major version.
     OldServer(String),
     /// The database keeps texts in another encoding.
@@ -80,6 +87,9 @@ impl OpenError {
             Self::Refused { .. } => {
                 "correct user, password and database in --database-url; to make both: createuser and createdb"
             }
+            Self::Untrusted { .. } => {
+                "give the file of the server's authority as sslrootcert and the name in its certificate as host, or ask for less with sslmode"
+            }
             Self::OldServer(_) => "use PostgreSQL 13 or newer",
             Self::Encoding(_) => {
                 "create the database anew: createdb --encoding UTF8 --template template0 NAME"
@@ -109,6 +119,7 @@ impl fmt::Display for OpenError {
             Self::Url(problem) => write!(f, "database_url: {problem}"),
             Self::Unreachable { database, cause } => write!(f, "cannot reach {database}: {cause}"),
             Self::Refused { database, cause } => write!(f, "cannot open {database}: {cause}"),
+            Self::Untrusted { database, cause } => write!(f, "cannot trust {database}: {cause}"),
             Self::OldServer(version) => write!(f, "PostgreSQL {version} is too old"),
             Self::Encoding(encoding) => write!(f, "the database keeps texts as {encoding}, not as UTF8"),
             Self::NotDurable(setting) => {
@@ -186,6 +197,12 @@ impl Once {
             .map_err(|_| unreachable("it does not answer".to_owned()))?;
         let (session, driver) = connected.map_err(|error| {
             let cause = shown(&error);
+            if is_distrust(&error) {
+                return OpenError::Untrusted {
+                    database: database.clone(),
+                    cause,
+                };
+            }
             match error.code() {
                 // Starting, stopping, full.
                 Some(code) if !matches!(code.code().get(..2), Some("57" | "53" | "08")) => {
