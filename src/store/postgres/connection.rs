@@ -32,8 +32,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long a request waits for a connection that is just being opened.
 const OPENING: Duration = Duration::from_secs(1);
 
-/// How long connecting may take, setting the session up included.
-const CONNECTING: Duration = Duration::from_secs(10);
+/// How long connecting may take, setting the session up included. What is lost on the way stays lost, so this is how
+/// long a network that is well again can go unnoticed.
+const CONNECTING: Duration = Duration::from_secs(3);
 
 /// How much longer than the server's own limit a statement may go without an answer, before the connection is given up.
 const GRACE: Duration = Duration::from_secs(1);
