@@ -4,5 +4,5 @@ mod commit_cut;
 mod crowd;
 mod restarts;
 mod starters;
-//mod upgrade;
+mod upgrade;
 mod watch;
