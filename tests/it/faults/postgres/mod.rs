@@ -8,6 +8,7 @@ mod crowd;
 mod node;
 mod restarts;
 mod starters;
+mod upgrade;
 mod watch;
 mod workers;
 mod zombie;
