@@ -64,7 +64,7 @@ pub fn section(settings: &Settings) -> Result<Database, ConfigError> {
             url: url.clone(),
             replica_url: settings.database_replica_url.clone(),
             readers: at_least_one("database_readers", settings.database_readers.unwrap_or(2))?,
-            writers: at_least_one("database_writers", settings.database_writers.unwrap_or(2))?,
+            writers: at_least_one("database_writers", settings.database_writers.unwrap_or(1))?,
             statement_timeout: Duration::from_secs(settings.database_timeout_s.unwrap_or(5).max(1)),
         })),
         _ => refuse_replica(settings, Database::Sqlite(parse_sqlite(url.expose())?)),
@@ -116,7 +116,7 @@ mod tests {
             panic!("no PostgreSQL database");
         };
         assert_eq!(settings.url.expose(), "postgresql://me@db/chat");
-        assert_eq!((settings.readers, settings.writers), (2, 2));
+        assert_eq!((settings.readers, settings.writers), (2, 1));
     }
 
     #[test]

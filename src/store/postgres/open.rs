@@ -107,9 +107,12 @@ impl OpenError {
 }
 
 impl OpenError {
-    /// Whether it makes sense to try again: the server is away, or starting.
+    /// Whether it makes sense to try again: the server is away, or starting, or went away meanwhile.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Postgres(Error::Unavailable(_))
+        )
     }
 }
 

@@ -143,26 +143,39 @@ impl Builder {
         self
     }
 
+    /// Over this database, which may have other servers, too.
+    pub(crate) fn on(self, url: &str) -> Self {
+        self.env("DATABASE_URL", url)
+    }
+
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.command.arg(arg.into());
         self
     }
 
     /// Lets another program start ours, in its own process: `program arguments… engagement …`.
-    pub(crate) fn under(mut self, program: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn under(self, program: &str, arguments: &[&str]) -> Self {
         let mut wrapped = Command::new(program);
-        wrapped
-            .args(arguments)
-            .arg(self.command.get_program())
-            .args(self.command.get_args());
+        wrapped.args(arguments).arg(self.command.get_program());
+        self.told_to(wrapped)
+    }
+
+    /// Another build of the program.
+    pub(crate) fn program(self, program: &Path) -> Self {
+        self.told_to(Command::new(program))
+    }
+
+    /// Gives a command the arguments and the environment that were meant for the program.
+    fn told_to(mut self, mut command: Command) -> Self {
+        command.args(self.command.get_args());
         for (name, value) in self.command.get_envs() {
             match value {
-                Some(value) => wrapped.env(name, value),
-                None => wrapped.env_remove(name),
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
             };
         }
-        wrapped.current_dir(self.home.path()).stdin(Stdio::null());
-        self.command = wrapped;
+        command.current_dir(self.home.path()).stdin(Stdio::null());
+        self.command = command;
         self
     }
 

@@ -104,7 +104,7 @@ impl PrivateCluster {
             .arg("-k")
             .arg(&self.folder)
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
-            .args(["-c", "max_connections=300", "-c", "log_line_prefix=%m [%p] %d "])
+            .args(["-c", "max_connections=1000", "-c", "log_line_prefix=%m [%p] %d "])
             // In the folder, so that a server that was killed leaves none of it elsewhere.
             .args(["-c", "dynamic_shared_memory_type=mmap"]);
         if self.durability == Durability::Fast {
@@ -159,11 +159,22 @@ impl PrivateCluster {
     /// SIGKILL for every process that serves a client: the server loses all connections and recovers from the crash.
     /// That has begun when this returns; [`Self::ready`] waits for its end.
     pub(crate) async fn kill_backends(&self) {
+        self.kill_some_backends("true").await;
+    }
+
+    /// The same for a single one, which serves this database.
+    pub(crate) async fn kill_a_backend(&self, database: &str) {
+        let condition = format!("datname = '{database}' ORDER BY random() LIMIT 1");
+        self.kill_some_backends(&condition).await;
+    }
+
+    async fn kill_some_backends(&self, condition: &str) {
         const NOTICED: &str = "all server processes terminated; reinitializing";
         let noticed_before = self.log().matches(NOTICED).count();
         let client = self.cluster.client().await;
-        let backends = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'";
-        let backends = client.query(backends, &[]).await.expect("the backends");
+        let backends =
+            format!("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND {condition}");
+        let backends = client.query(&backends, &[]).await.expect("the backends");
         for backend in backends {
             let pid = Pid::from_raw(backend.get(0)).expect("a process id");
             signal(pid, Signal::KILL);
