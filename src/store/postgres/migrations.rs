@@ -102,6 +102,7 @@ async fn apply_alone(db: &Session) -> Result<Vec<MigrationState>, OpenError> {
                     tries += 1;
                     sleep(PAUSE).await;
                 }
+                Err(problem) if problem.forbidden().is_some() => return Err(problem.into()),
                 Err(problem) => {
                     return Err(OpenError::Migration {
                         version: migration.version,
