@@ -44,7 +44,11 @@ impl OpenError {
     pub fn is_misconfigured(&self) -> bool {
         matches!(
             self,
-            Self::Postgres(postgres::OpenError::Url(_) | postgres::OpenError::NotDurable(_))
+            Self::Postgres(
+                postgres::OpenError::Url(_)
+                    | postgres::OpenError::ReplicaUrl(_)
+                    | postgres::OpenError::NotDurable(_)
+            )
         )
     }
 }
@@ -110,10 +114,14 @@ pub async fn open(config: &Config) -> Result<Opened, OpenError> {
 
 async fn open_patiently(options: &postgres::Options) -> Result<PostgresStore, OpenError> {
     let watch = Stopwatch::start();
+    let mut is_waiting = false;
     loop {
         match PostgresStore::open(options).await {
             Err(error) if error.is_passing() && watch.elapsed() < PATIENCE => {
-                tracing::warn!(%error, "waiting for the database");
+                if !is_waiting {
+                    tracing::warn!(%error, "waiting for the database");
+                }
+                is_waiting = true;
                 sleep(PAUSE).await;
             }
             opened => return Ok(opened?),
@@ -128,6 +136,14 @@ fn postgres_options(settings: &PostgresSettings) -> postgres::Options {
     options.writers = settings.writers;
     options.statement_timeout = settings.statement_timeout;
     options
+}
+
+/// Whether the configuration names a database that can be, without looking for it.
+pub fn validate(database: &Database) -> Result<(), OpenError> {
+    match database {
+        Database::Sqlite(_) => Ok(()),
+        Database::Postgres(settings) => Ok(postgres::validate(&postgres_options(settings))?),
+    }
 }
 
 /// Creates the database if that is for us to do, and brings its schema up to date.

@@ -29,7 +29,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::{sync::Notify, time::timeout};
 
-pub use open::{OpenError, check_integrity, migrate, status};
+pub use open::{OpenError, check_integrity, migrate, status, validate};
 
 use self::{
     connection::{Connector, Ears, Link},
@@ -126,6 +126,7 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Opens the database for a node: examines the server, brings the schema up to date, and opens the connections.
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
+        validate(options)?;
         migrate(options).await?;
         let target = Target::parse(&options.url).map_err(OpenError::Url)?;
         let database = target.shown();
@@ -185,10 +186,12 @@ impl PostgresStore {
 }
 
 fn open_replica(url: &str, options: &Options, tasks: (&Shutdown, &Shutdown)) -> Result<Readers, OpenError> {
-    let wrong = |problem: String| OpenError::Url(format!("the replica's: {problem}"));
-    let target = Target::parse(url).map_err(wrong)?.reading_only();
-    let short = Connector::new(target.clone(), options.statement_timeout).map_err(wrong)?;
-    let long = Connector::new(target, options.scan_deadline).map_err(wrong)?;
+    let target = Target::parse(url).map_err(OpenError::ReplicaUrl)?.reading_only();
+    let connector = |limit| Connector::new(target.clone(), limit).map_err(OpenError::ReplicaUrl);
+    let (short, long) = (
+        connector(options.statement_timeout)?,
+        connector(options.scan_deadline)?,
+    );
     Ok(Readers::start(&short, &long, options.readers, tasks))
 }
 

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{
     Options,
     connection::{Connector, Session},
-    error::{Problem, shown},
+    error::{Problem, Unconnected, shown},
     migrations, purge,
     url::Target,
 };
@@ -33,6 +33,8 @@ const CONNECTING: Duration = Duration::from_secs(10);
 pub enum OpenError {
     /// The URL makes no sense.
     Url(String),
+    /// The replica's URL makes no sense.
+    ReplicaUrl(String),
     /// The server cannot be reached, or does not accept connections.
     Unreachable {
         /// Which database.
@@ -47,6 +49,15 @@ pub enum OpenError {
         /// What it says.
         cause: String,
     },
+    /// The connection would not be as safe as the URL wants it.
+    Insecure {
+        /// Which database.
+        database: String,
+        /// Why.
+        cause: String,
+    },
+    /// The user may not do something that is needed.
+    Forbidden(String),
     /// The server is older than this major version.
     OldServer(String),
     /// The database keeps texts in another encoding.
@@ -76,9 +87,18 @@ impl OpenError {
             Self::Url(_) => {
                 "for instance: --database-url 'postgres://user:password@host:5432/database?sslmode=verify-full'"
             }
+            Self::ReplicaUrl(_) => {
+                "for instance: --database-replica-url 'postgres://user:password@replica:5432/database', or leave it out"
+            }
             Self::Unreachable { .. } => "start the server, or correct host and port in --database-url",
             Self::Refused { .. } => {
                 "correct user, password and database in --database-url; to make both: createuser and createdb"
+            }
+            Self::Insecure { .. } => {
+                "give the server a certificate that sslrootcert or this system vouches for, or change sslmode in --database-url"
+            }
+            Self::Forbidden(_) => {
+                "let the user own the database, and the tables in it if there are any: ALTER DATABASE name OWNER TO user"
             }
             Self::OldServer(_) => "use PostgreSQL 13 or newer",
             Self::Encoding(_) => {
@@ -110,8 +130,12 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(problem) => write!(f, "database_url: {problem}"),
+            Self::ReplicaUrl(problem) => write!(f, "database_replica_url: {problem}"),
             Self::Unreachable { database, cause } => write!(f, "cannot reach {database}: {cause}"),
-            Self::Refused { database, cause } => write!(f, "cannot open {database}: {cause}"),
+            Self::Refused { database, cause } | Self::Insecure { database, cause } => {
+                write!(f, "cannot open {database}: {cause}")
+            }
+            Self::Forbidden(cause) => write!(f, "this user may not work with the database: {cause}"),
             Self::OldServer(version) => write!(f, "PostgreSQL {version} is too old"),
             Self::Encoding(encoding) => write!(f, "the database keeps texts as {encoding}, not as UTF8"),
             Self::NotDurable(setting) => {
@@ -134,8 +158,20 @@ impl std::error::Error for OpenError {}
 
 impl From<Problem> for OpenError {
     fn from(problem: Problem) -> Self {
-        Self::Postgres(problem.into())
+        match problem.forbidden() {
+            Some(cause) => Self::Forbidden(cause.to_owned()),
+            None => Self::Postgres(problem.into()),
+        }
     }
+}
+
+/// Whether the URLs make sense, without asking anybody.
+pub fn validate(options: &Options) -> Result<(), OpenError> {
+    let connector = |url: &str| Connector::new(Target::parse(url)?, LONG);
+    connector(&options.url).map_err(OpenError::Url)?;
+    let replica = options.replica_url.as_deref().map(connector).transpose();
+    replica.map_err(OpenError::ReplicaUrl)?;
+    Ok(())
 }
 
 /// Brings the schema up to date. Gives the migrations that were applied.
@@ -188,16 +224,11 @@ impl Once {
             .await
             .map_err(|_| unreachable("it does not answer".to_owned()))?;
         let (session, driver) = connected.map_err(|error| {
-            let cause = shown(&error);
-            match error.code() {
-                // Starting, stopping, full.
-                Some(code) if !matches!(code.code().get(..2), Some("57" | "53" | "08")) => {
-                    OpenError::Refused {
-                        database: database.clone(),
-                        cause,
-                    }
-                }
-                _ => unreachable(cause),
+            let (database, cause) = (database.clone(), shown(&error));
+            match Unconnected::from(&error) {
+                Unconnected::Away => OpenError::Unreachable { database, cause },
+                Unconnected::Insecure => OpenError::Insecure { database, cause },
+                Unconnected::Refused => OpenError::Refused { database, cause },
             }
         })?;
         let tasks = Shutdown::default();
@@ -274,10 +305,7 @@ mod tests {
             SqlState::INVALID_PASSWORD,
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
         ] {
-            assert!(
-                !matches!(code.code().get(..2), Some("57" | "53" | "08")),
-                "{code:?}"
-            );
+            assert_eq!(Unconnected::from(&code), Unconnected::Refused, "{code:?}");
         }
     }
 }
