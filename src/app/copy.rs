@@ -109,7 +109,7 @@ impl Failure {
             Self::Failed(_, cause) => match cause {
                 store::Error::Full => "make room, then run the same command again: it goes on where it was",
                 store::Error::Corrupt { .. } | store::Error::Broken(_) => {
-                    "examine it: engagement check --database-url URL"
+                    "examine it: run `engagement check` on it"
                 }
                 store::Error::Conflict => "copy again, into a database that is new",
                 store::Error::Unavailable(_) | store::Error::Other(_) => {

@@ -5,7 +5,7 @@ use std::{
 
 use clap::Args;
 
-use super::{CommandError, IO_FAILED, UNAVAILABLE, print};
+use super::{CommandError, IO_FAILED, REFUSED, UNAVAILABLE, print};
 use crate::{
     app::copy::{self, Failure, Progress, Side, Step},
     clock::Stopwatch,
@@ -51,25 +51,20 @@ pub(super) fn run(command: &Copy, settings: &Settings) -> Result<(), CommandErro
 
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
-        let (side, code) = match &failure {
-            Failure::Open(side, cause) => {
-                let code = if cause.is_misconfigured() {
-                    super::REFUSED
-                } else {
-                    UNAVAILABLE
-                };
-                (Some(side), code)
-            }
-            Failure::Failed(Side::Target, store::Error::Full | store::Error::Broken(_)) => (None, IO_FAILED),
-            Failure::SameDatabase(_) => (None, 2),
-            Failure::NotEmpty(_) | Failure::CopyOfAnother { .. } | Failure::Failed(..) => (None, UNAVAILABLE),
-            Failure::Differs { .. } => (None, 1),
+        let code = match &failure {
+            Failure::Open(_, cause) if cause.is_misconfigured() => REFUSED,
+            Failure::Failed(Side::Target, store::Error::Full | store::Error::Broken(_)) => IO_FAILED,
+            Failure::SameDatabase(_) => 2,
+            Failure::Open(..)
+            | Failure::NotEmpty(_)
+            | Failure::CopyOfAnother { .. }
+            | Failure::Failed(..) => UNAVAILABLE,
+            Failure::Differs { .. } => 1,
         };
-        // Here, a database's URL is in a flag of another name.
-        let flag = match side {
-            Some(Side::Source) => "--from",
-            Some(Side::Target) => "--to",
-            None => "--database-url",
+        // Whoever opens a database knows its URL by the name of a setting; here, each side has a flag.
+        let flag = match &failure {
+            Failure::Open(Side::Source, _) => "--from",
+            _ => "--to",
         };
         Self {
             message: failure.to_string().replace("database_url", flag),

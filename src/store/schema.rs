@@ -43,7 +43,7 @@ impl OtherSchema {
     /// What to do about it.
     pub fn hint(self) -> &'static str {
         match self {
-            Self::Older(_) => "bring it up to date: engagement migrate apply --database-url URL",
+            Self::Older(_) => "bring it up to date: run `engagement migrate apply` on it",
             Self::Newer => "copy it with the newer version of engagement",
         }
     }
@@ -52,10 +52,7 @@ impl OtherSchema {
 impl fmt::Display for OtherSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Older(pending) => write!(
-                f,
-                "its schema is not up to date: {pending} migrations are pending"
-            ),
+            Self::Older(pending) => write!(f, "its schema is not up to date, migrations pending: {pending}"),
             Self::Newer => f.write_str("its schema was made by a newer program"),
         }
     }

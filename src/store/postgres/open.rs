@@ -139,7 +139,7 @@ impl fmt::Display for OpenError {
                 "the database needs a newer program: one that knows migration {needs}; this one knows up to {LATEST}"
             ),
             Self::Migration { version, cause } => write!(f, "migration {version} failed: {cause}"),
-            Self::InUse(database) => write!(f, "nodes are using {database}"),
+            Self::InUse(database) => write!(f, "nodes, or another copy, are using {database}"),
             Self::BeingCopied(database) => write!(f, "{database} is being copied"),
             Self::OtherSchema(schema) => schema.fmt(f),
             Self::Unfinished { source } => write!(
