@@ -324,7 +324,9 @@ async fn fingerprint<A: Archive + ?Sized>(
     let mut batch = next(archive, table, Some(Place::START)).await?;
     while let Some(last) = batch.last() {
         let place = behind(table, last);
-        batch.iter().for_each(|row| press.add(row));
+        for row in &batch {
+            press.add(row);
+        }
         seen(press.rows());
         batch = next(archive, table, place).await?;
     }

@@ -295,7 +295,9 @@ mod tests {
 
     fn print(rows: &[Row]) -> Fingerprint {
         let mut press = Press::default();
-        rows.iter().for_each(|row| press.add(row));
+        for row in rows {
+            press.add(row);
+        }
         press.print()
     }
 
