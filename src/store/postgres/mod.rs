@@ -1,8 +1,8 @@
 //! The shared database: PostgreSQL, for several nodes over the same data.
 //!
-//! Short reads share a few connections and travel together (`readers`); new messages and answers that wait at the same
-//! time are one statement and one commit (`writer`); everything else has a session to itself for as long as it takes
-//! (`desk`). Connections come back by themselves (`connection`). Leases go by the database's clock, and a hint goes to
+//! Short reads share a few connections (`readers`), and what many look up at the same time is one statement (`lookups`);
+//! new messages and answers that wait at the same time are one statement and one commit (`writer`); everything else has a
+//! session to itself for as long as it takes (`desk`). Connections come back by themselves (`connection`). Leases go by the database's clock, and a hint goes to
 //! every node when a reply may be due (`notices`).
 //!
 //! The files have the names of those in [`super::sqlite`], and the same statements in them.
@@ -12,6 +12,7 @@ mod conversations;
 mod copy;
 mod desk;
 mod error;
+mod lookups;
 mod messages;
 mod migrations;
 mod notices;
@@ -39,7 +40,7 @@ use self::{
     url::Target,
     writer::Writer,
 };
-use super::{ConversationStore, PageAnswer, ReplyStore, Result, Store};
+use super::{Claimant, ConversationStore, PageAnswer, ReplyStore, Result, Store};
 use crate::{
     model::{
         ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessageQuery,
@@ -94,7 +95,7 @@ impl Options {
             url: url.into(),
             replica_url: None,
             readers: 2,
-            writers: 2,
+            writers: 1,
             statement_timeout: Duration::from_secs(5),
             scan_deadline: Duration::from_secs(15),
             insist_on_durability: false,
@@ -148,7 +149,7 @@ impl PostgresStore {
         let groups: Vec<_> = (0..options.writers.max(1)).map(open).collect();
         let desk: Vec<_> = (0..DESK).map(|at| open(at + 1)).collect();
         let trusts_caller = options.lease_clock == LeaseClock::Caller;
-        let writer = Writer::start(groups, desk, &notices, trusts_caller, &workers);
+        let writer = Writer::start(&groups, &desk, &notices, trusts_caller, &workers);
         let readers = Readers::start(&short, &long, options.readers, (&links, &workers));
         let replica = match &options.replica_url {
             Some(url) => Some(open_replica(url, options, (&links, &workers))?),
@@ -211,7 +212,11 @@ impl ConversationStore for PostgresStore {
     }
 
     async fn append_message(&self, new: NewMessage) -> Result<Option<Message>> {
-        messages::append(self, new).await
+        messages::append(self, new, None).await
+    }
+
+    async fn append_and_claim(&self, new: NewMessage, claimant: Claimant) -> Result<Option<Message>> {
+        messages::append(self, new, Some(claimant)).await
     }
 
     async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>> {

@@ -114,9 +114,12 @@ impl OpenError {
 }
 
 impl OpenError {
-    /// Whether it makes sense to try again: the server is away, or starting.
+    /// Whether it makes sense to try again: the server is away, or starting, or went away meanwhile.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Postgres(Error::Unavailable(_))
+        )
     }
 }
 
@@ -292,9 +295,7 @@ pub(super) async fn examine(db: &Session, options: &Options) -> Result<(), OpenE
         .ok_or_else(|| Problem::unavailable("the server answers nothing"))?;
     let text = |at: usize| row.try_get::<_, String>(at).map_err(Problem::from);
     let number: i32 = row.try_get(1).map_err(Problem::from)?;
-    if number < OLDEST_SERVER * 10_000 {
-        return Err(OpenError::OldServer(text(0)?));
-    }
+    refuse_old(number, &text(0)?)?;
     if text(2)? != "UTF8" {
         return Err(OpenError::Encoding(text(2)?));
     }
@@ -313,9 +314,27 @@ pub(super) async fn examine(db: &Session, options: &Options) -> Result<(), OpenE
     Ok(())
 }
 
+fn refuse_old(number: i32, version: &str) -> Result<(), OpenError> {
+    if number < OLDEST_SERVER * 10_000 {
+        return Err(OpenError::OldServer(version.to_owned()));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use tokio_postgres::error::SqlState;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_named_and_refused() {
+        let error = refuse_old(120_022, "12.22 (Debian 12.22-1)").unwrap_err();
+        assert_eq!(error.to_string(), "PostgreSQL 12.22 (Debian 12.22-1) is too old");
+        assert_eq!(error.hint(), "use PostgreSQL 13 or newer");
+        assert!(!error.is_passing());
+        refuse_old(130_000, "13.0").unwrap();
+    }
 
     #[test]
     fn what_a_wrong_name_gives_is_no_passing_matter() {

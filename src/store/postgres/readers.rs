@@ -16,6 +16,7 @@ use super::{
     connection::{Connector, Ears, Link, Session},
     desk::{Abandoned, Desk},
     error::Problem,
+    lookups::Lookups,
 };
 use crate::{shutdown::Shutdown, store::Result};
 
@@ -28,6 +29,8 @@ const PING: Duration = Duration::from_secs(2);
 pub(super) struct Readers {
     shared: Vec<Link>,
     next: AtomicUsize,
+    /// On the shared connections, too.
+    pub(super) lookups: Lookups,
     scans: Desk,
 }
 
@@ -48,10 +51,12 @@ impl Readers {
                 .map(|_| Link::open(connector.clone(), quiet(), links))
                 .collect()
         };
+        let shared = open(short, count.max(1));
         Self {
-            shared: open(short, count.max(1)),
+            lookups: Lookups::start(&shared, workers),
+            shared,
             next: AtomicUsize::new(0),
-            scans: Desk::start(open(long, SCANS), Abandoned::IsCancelled, workers),
+            scans: Desk::start(&open(long, SCANS), Abandoned::IsCancelled, workers),
         }
     }
 

@@ -16,6 +16,7 @@ mod ledger;
 mod load;
 mod locked;
 mod malformed;
+mod postgres;
 mod secrets;
 mod slow;
 mod stop;

@@ -94,6 +94,11 @@ impl Cluster {
         database
     }
 
+    /// The URL of a database of another server, of which this one is a copy.
+    pub(crate) fn copy_of(&self, database: &TestDatabase) -> String {
+        self.address.database(database.name())
+    }
+
     /// A client for looking at the server as a whole.
     pub(crate) async fn client(&self) -> Client {
         connect(self.address.url())

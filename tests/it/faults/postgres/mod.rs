@@ -1,0 +1,8 @@
+//! Faults of a database that several nodes share.
+
+mod commit_cut;
+mod crowd;
+mod restarts;
+mod starters;
+//mod upgrade;
+mod watch;
