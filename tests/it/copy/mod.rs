@@ -131,7 +131,7 @@ impl Place {
 fn rows_of_file(path: &PathBuf, table: &str) -> Vec<BTreeMap<String, String>> {
     let db = rusqlite::Connection::open(path).expect("the database");
     let mut select = db.prepare(&format!("SELECT * FROM {table}")).expect("a table");
-    let names: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = select.column_names().map(str::to_owned).collect();
     let mut found = select.query(()).expect("rows");
     let mut rows = Vec::new();
     while let Some(row) = found.next().expect("a row") {
