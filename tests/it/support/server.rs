@@ -143,6 +143,11 @@ impl Builder {
         self
     }
 
+    /// Over this database, which may have other servers, too.
+    pub(crate) fn on(self, url: &str) -> Self {
+        self.env("DATABASE_URL", url)
+    }
+
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.command.arg(arg.into());
         self

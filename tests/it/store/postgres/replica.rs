@@ -41,12 +41,12 @@ impl Pair {
 
     fn options(&self) -> Options {
         let mut options = Options::new(self.database.url());
-        options.replica_url = Some(self.replica.copy_of(&self.database));
+        options.replica_url = Some(self.replica.url_of(self.database.name()));
         options
     }
 
     async fn beside_replica(&self) -> Client {
-        let url = self.replica.copy_of(&self.database);
+        let url = self.replica.url_of(self.database.name());
         let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
             .await
             .unwrap();
@@ -237,7 +237,7 @@ async fn a_service_reads_lists_from_its_replica() {
     let Some(pair) = Pair::start().await else { return };
     let server = Server::builder()
         .env("DATABASE_URL", pair.database.url())
-        .env("DATABASE_REPLICA_URL", &pair.replica.copy_of(&pair.database));
+        .env("DATABASE_REPLICA_URL", &pair.replica.url_of(pair.database.name()));
     let server = server.start().await;
     let client = server.client();
     let conversation = client.conversation_of(&["seen by both"]).await;

@@ -94,9 +94,9 @@ impl Cluster {
         database
     }
 
-    /// The URL of a database of another server, of which this one is a copy.
-    pub(crate) fn copy_of(&self, database: &TestDatabase) -> String {
-        self.address.database(database.name())
+    /// The URL of a database by name, whether there is one or not.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        self.address.database(database)
     }
 
     /// A client for looking at the server as a whole.

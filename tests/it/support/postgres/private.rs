@@ -104,7 +104,7 @@ impl PrivateCluster {
             .arg("-k")
             .arg(&self.folder)
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
-            .args(["-c", "max_connections=300", "-c", "log_line_prefix=%m [%p] %d "])
+            .args(["-c", "max_connections=1000", "-c", "log_line_prefix=%m [%p] %d "])
             // In the folder, so that a server that was killed leaves none of it elsewhere.
             .args(["-c", "dynamic_shared_memory_type=mmap"]);
         if self.durability == Durability::Fast {
