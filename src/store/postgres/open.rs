@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::{
     Options,
     connection::{Connector, Session},
+    copy,
     error::{Problem, Unconnected, shown},
     migrations, purge,
     url::Target,
@@ -15,7 +16,8 @@ use crate::{
     shutdown::Shutdown,
     store::{
         Error,
-        schema::{LATEST, MigrationState},
+        copy::CopyRecord,
+        schema::{self, LATEST, MigrationState, OtherSchema},
     },
 };
 
@@ -76,6 +78,17 @@ pub enum OpenError {
         /// Why.
         cause: String,
     },
+    /// Nodes are using it, or another copy is.
+    InUse(String),
+    /// It is being copied, or copied into.
+    BeingCopied(String),
+    /// It cannot be copied as it is.
+    OtherSchema(OtherSchema),
+    /// It holds a part of what was to be copied from another database.
+    Unfinished {
+        /// Which one.
+        source: String,
+    },
     /// Anything else that the server reports.
     Postgres(Error),
 }
@@ -111,6 +124,10 @@ impl OpenError {
             Self::Migration { .. } => {
                 "nothing was changed; find out what holds the tables, or repair the database, then start again"
             }
+            Self::InUse(_) => "stop its nodes (`engagement serve`, `engagement worker`), then try again",
+            Self::BeingCopied(_) => "wait until `engagement copy` has ended, then start again",
+            Self::OtherSchema(schema) => schema.hint(),
+            Self::Unfinished { .. } => schema::FINISH_COPY,
             Self::Postgres(_) => "see the server's log",
         }
     }
@@ -149,6 +166,13 @@ impl fmt::Display for OpenError {
                 "the database needs a newer program: one that knows migration {needs}; this one knows up to {LATEST}"
             ),
             Self::Migration { version, cause } => write!(f, "migration {version} failed: {cause}"),
+            Self::InUse(database) => write!(f, "nodes, or another copy, are using {database}"),
+            Self::BeingCopied(database) => write!(f, "{database} is being copied"),
+            Self::OtherSchema(schema) => schema.fmt(f),
+            Self::Unfinished { source } => write!(
+                f,
+                "the database is not whole: a copy of {source} into it is unfinished"
+            ),
             Self::Postgres(cause) => write!(f, "cannot open the database: {cause}"),
         }
     }
@@ -205,14 +229,55 @@ pub async fn check_integrity(options: &Options) -> Result<Vec<String>, OpenError
     problems
 }
 
+/// Refuses a database into which another one is still to be copied.
+pub async fn refuse_unfinished(options: &Options) -> Result<(), OpenError> {
+    let once = Once::connect(options).await?;
+    let refused = refuse_unfinished_in(&once.session).await;
+    once.close().await;
+    refused
+}
+
+pub(super) async fn refuse_unfinished_in(db: &Session) -> Result<(), OpenError> {
+    match copy::last_copy(db).await? {
+        Some(CopyRecord {
+            source,
+            finished: None,
+        }) => Err(OpenError::Unfinished { source }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a database ready for a node. While the session is held, no copy of it or into it begins.
+pub(super) async fn prepare(options: &Options) -> Result<Once, OpenError> {
+    let once = Once::connect(options).await?;
+    let prepared = async {
+        examine(&once.session, options).await?;
+        if !copy::enter(&once.session).await? {
+            return Err(OpenError::BeingCopied(once.database.clone()));
+        }
+        migrations::apply(&once.session).await?;
+        refuse_unfinished_in(&once.session).await
+    };
+    let prepared = prepared.await;
+    match prepared {
+        Ok(()) => Ok(once),
+        Err(error) => {
+            once.close().await;
+            Err(error)
+        }
+    }
+}
+
 /// A session for one purpose.
-struct Once {
-    session: Session,
+pub(super) struct Once {
+    pub(super) session: Session,
+    /// Which database, for people.
+    pub(super) database: String,
     tasks: Shutdown,
 }
 
 impl Once {
-    async fn connect(options: &Options) -> Result<Self, OpenError> {
+    pub(super) async fn connect(options: &Options) -> Result<Self, OpenError> {
         let target = Target::parse(&options.url).map_err(OpenError::Url)?;
         let database = target.shown();
         let connector = Connector::new(target, LONG).map_err(OpenError::Url)?;
@@ -236,17 +301,21 @@ impl Once {
             // How the connection ends is seen by whoever asks something.
             let _ = driver.await;
         });
-        Ok(Self { session, tasks })
+        Ok(Self {
+            session,
+            database,
+            tasks,
+        })
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         drop(self.session);
         self.tasks.begin();
         let _ = timeout(CONNECTING, self.tasks.finished()).await;
     }
 }
 
-async fn examine(db: &Session, options: &Options) -> Result<(), OpenError> {
+pub(super) async fn examine(db: &Session, options: &Options) -> Result<(), OpenError> {
     let row = db
         .row(
             "SELECT current_setting('server_version'), current_setting('server_version_num')::int,
