@@ -67,7 +67,7 @@ async fn connect(server: &PrivateCluster, database: &TestDatabase, name: &str, p
     let store = match PostgresStore::open(&Options::new(url)).await {
         Ok(store) => store,
         Err(refused) => {
-            assert!(matches!(refused, OpenError::Untrusted { .. }), "{refused}");
+            assert!(matches!(refused, OpenError::Insecure { .. }), "{refused}");
             assert!(!refused.is_passing(), "trying again does not help: {refused}");
             return Came::Refused(refused.to_string());
         }
