@@ -129,7 +129,7 @@ async fn open_patiently(options: &postgres::Options) -> Result<PostgresStore, Op
     }
 }
 
-fn postgres_options(settings: &PostgresSettings) -> postgres::Options {
+pub(super) fn postgres_options(settings: &PostgresSettings) -> postgres::Options {
     let mut options = postgres::Options::new(settings.url.expose());
     options.replica_url = settings.replica_url.as_ref().map(|url| url.expose().to_owned());
     options.readers = settings.readers;
@@ -159,6 +159,11 @@ pub fn status(database: &Database) -> Result<Vec<MigrationState>, OpenError> {
 /// Looks for damage. Gives what is wrong, nothing if all is well.
 pub fn check_integrity(database: &Database) -> Result<Vec<String>, OpenError> {
     on_either(database, sqlite::check_integrity, postgres::check_integrity)
+}
+
+/// Refuses a database into which another one is still to be copied.
+pub fn refuse_unfinished(database: &Database) -> Result<(), OpenError> {
+    on_either(database, sqlite::refuse_unfinished, postgres::refuse_unfinished)
 }
 
 /// Runs what a command asks for, on the database that there is.

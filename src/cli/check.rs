@@ -40,6 +40,7 @@ pub(super) fn run(command: &Check, config: &Config) -> Result<(), CommandError> 
             code: UNAVAILABLE,
         });
     }
+    database::refuse_unfinished(&config.database)?;
     match pending {
         0 => print("database: ok"),
         _ => print(format_args!(

@@ -2,23 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
-};
+use tokio::time::sleep;
 
-use super::{Engine, run};
-
-/// Replies whose answer is being stored do not count as being at the provider. This bounds both together, as a
-/// multiple of the workers: several commits' worth, so that the queue drains as fast as the disk allows.
-const IN_FLIGHT_PER_WORKER: usize = 4;
+use super::{Engine, hands::Pair, run};
 
 pub(super) async fn run(engine: Arc<Engine>) {
-    let at_provider = Arc::new(Semaphore::new(engine.settings.workers));
-    let in_flight = Arc::new(Semaphore::new(engine.settings.workers * IN_FLIGHT_PER_WORKER));
     // A wake-up that comes between a claim and the wait for it is kept, so none is missed.
     let wakeups = engine.store.wakeups();
-    while let Some(hands) = free_hands(&engine, &at_provider, &in_flight).await {
+    while let Some(hands) = free_hands(&engine).await {
         let wanted = hands.len();
         let now = engine.clock.now();
         let found = match engine
@@ -49,44 +40,15 @@ pub(super) async fn run(engine: Arc<Engine>) {
     }
 }
 
-/// What a reply holds while it is worked on.
-pub(super) struct Hands {
-    /// Until the provider has answered.
-    pub(super) at_provider: OwnedSemaphorePermit,
-    /// Until the answer is stored.
-    pub(super) in_flight: OwnedSemaphorePermit,
-}
-
 /// Waits for at least one pair of free hands and takes all there are; `None` once stopping has begun.
-async fn free_hands(
-    engine: &Engine,
-    at_provider: &Arc<Semaphore>,
-    in_flight: &Arc<Semaphore>,
-) -> Option<Vec<Hands>> {
-    let first = async {
-        let at_provider = Arc::clone(at_provider).acquire_owned().await.ok()?;
-        let in_flight = Arc::clone(in_flight).acquire_owned().await.ok()?;
-        Some(Hands {
-            at_provider,
-            in_flight,
-        })
-    };
+async fn free_hands(engine: &Engine) -> Option<Vec<Pair>> {
     let first = tokio::select! {
         biased;
         () = engine.shutdown.begun() => return None,
-        first = first => first?,
+        first = engine.hands.take() => first?,
     };
-    let mut hands = vec![first];
-    while let (Ok(at_provider), Ok(in_flight)) = (
-        Arc::clone(at_provider).try_acquire_owned(),
-        Arc::clone(in_flight).try_acquire_owned(),
-    ) {
-        hands.push(Hands {
-            at_provider,
-            in_flight,
-        });
-    }
-    Some(hands)
+    let others = std::iter::from_fn(|| engine.hands.try_take());
+    Some(std::iter::once(first).chain(others).collect())
 }
 
 /// Until the next reply is due, as far as the store knows, and never longer than a poll.

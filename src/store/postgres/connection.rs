@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::poll_fn;
+use futures_util::future::{join_all, poll_fn};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
 };
 use tokio_postgres::{
-    AsyncMessage, Client, Connection, Row, Socket, Statement, tls::MakeTlsConnect, types::ToSql,
+    AsyncMessage, Client, Connection, Row, SimpleQueryMessage, Socket, Statement, error::SqlState,
+    tls::MakeTlsConnect, types::ToSql,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
@@ -31,15 +32,19 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long a request waits for a connection that is just being opened.
 const OPENING: Duration = Duration::from_secs(1);
 
-/// How long connecting may take, setting the session up included.
-const CONNECTING: Duration = Duration::from_secs(10);
+/// How long connecting may take, setting the session up included. What is lost on the way stays lost, so this is how
+/// long a network that is well again can go unnoticed.
+const CONNECTING: Duration = Duration::from_secs(3);
 
 /// How much longer than the server's own limit a statement may go without an answer, before the connection is given up.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What every session is told first. Plans are made once and do not depend on statistics, which a fresh database
 /// does not have: every statement here has its index. `off` would acknowledge commits that a crash can undo.
+///
+/// The first row of its answer is the process that serves the session.
 const SETUP: &str = "
+    SELECT pg_backend_pid();
     SET client_min_messages = warning;
     SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off;
@@ -50,6 +55,9 @@ const SETUP: &str = "
     SET jit = off;
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
 ";
+
+const STILL_THERE: &str = "-- whether the server still has a session that was lost
+    SELECT pid FROM pg_stat_activity WHERE pid = $1";
 
 type Driver = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -95,12 +103,18 @@ impl Connector {
     pub(super) async fn connect(&self) -> Result<(Session, Box<Driver>), tokio_postgres::Error> {
         let (client, driver) = self.target.config.connect(self.tls.clone()).await?;
         let mut driver = Box::new(driver);
-        tokio::select! {
-            set_up = client.batch_execute(&self.setup) => set_up?,
-            ended = &mut driver => ended?,
-        }
+        let said = tokio::select! {
+            said = client.simple_query(&self.setup) => said?,
+            // Whoever drives it finds the end again.
+            ended = &mut driver => { ended?; Vec::new() }
+        };
+        let backend = said.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        });
         let session = Session {
             client,
+            backend,
             tls: self.tls.clone(),
             statements: Mutex::default(),
             patience: self.patience,
@@ -113,6 +127,8 @@ impl Connector {
 /// A session with the server. Many may ask at once: the questions are sent as they come, and answered in that order.
 pub(super) struct Session {
     client: Client,
+    /// The server's process behind it.
+    backend: Option<i32>,
     tls: MakeRustlsConnect,
     statements: Mutex<HashMap<&'static str, Statement>>,
     patience: Duration,
@@ -165,6 +181,18 @@ impl Session {
         ended.map(|()| value)
     }
 
+    /// Waits until the server has done with a session that was lost: whatever that was asked to do is done by then, or
+    /// never will be. Not for long: the server may not know yet that nobody listens any more.
+    pub(super) async fn outlive(&self, lost: &Self) -> Result<(), Problem> {
+        let gone = async {
+            while self.row(STILL_THERE, &[&lost.backend]).await?.is_some() {
+                sleep(FIRST_PAUSE).await;
+            }
+            Ok(())
+        };
+        timeout(GRACE, gone).await.unwrap_or(Ok(()))
+    }
+
     /// Asks the server to stop what this session is doing.
     pub(super) async fn cancel(&self) {
         // Nothing to be done about an error: the statement's own time limit remains.
@@ -174,6 +202,10 @@ impl Session {
     /// Gives this session up: its link opens another.
     pub(super) fn condemn(&self) {
         self.condemned.cancel();
+    }
+
+    fn is_condemned(&self) -> bool {
+        self.condemned.is_cancelled()
     }
 
     async fn statement(&self, sql: &'static str) -> Result<Statement, tokio_postgres::Error> {
@@ -200,12 +232,14 @@ impl Session {
             return Err(Problem::Lost("the server does not answer".to_owned()));
         };
         answer.map_err(|error| {
-            use tokio_postgres::error::SqlState;
-            if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
-                // It was the primary once; the next connection finds the new one.
+            // It was the primary once; the next connection finds the new one.
+            let is_standby = error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+            let problem = error.into();
+            // Whoever asks again is to wait for another session, not for the end of this one.
+            if is_standby || matches!(problem, Problem::Lost(_)) {
                 self.condemn();
             }
-            error.into()
+            problem
         })
     }
 }
@@ -242,8 +276,8 @@ impl Link {
     /// The session, if there is one now.
     pub(super) fn up(&self) -> Option<Arc<Session>> {
         match &*self.state.borrow() {
-            State::Up(session) => Some(Arc::clone(session)),
-            State::Opening | State::Down(_) => None,
+            State::Up(session) if !session.is_condemned() => Some(Arc::clone(session)),
+            State::Up(_) | State::Opening | State::Down(_) => None,
         }
     }
 
@@ -253,7 +287,11 @@ impl Link {
             return Ok(session);
         }
         let mut state = self.state.clone();
-        let opened = state.wait_for(|state| !matches!(state, State::Opening));
+        let opened = state.wait_for(|state| match state {
+            State::Opening => false,
+            State::Up(session) => !session.is_condemned(),
+            State::Down(_) => true,
+        });
         let Ok(settled) = timeout(OPENING, opened).await else {
             return Err(Problem::unavailable("connecting takes long"));
         };
@@ -262,6 +300,23 @@ impl Link {
             Ok(State::Down(reason)) => Err(Problem::unavailable(&**reason)),
             Ok(State::Opening) | Err(_) => Err(Problem::unavailable("it is closed")),
         }
+    }
+
+    /// Answers when it is this link's turn to take work: it has a session, or none of `all` has one and somebody has to
+    /// say so.
+    pub(super) async fn turn(&self, all: &[Self]) {
+        while self.up().is_none() && all.iter().any(|link| link.up().is_some()) {
+            tokio::select! {
+                () = self.opened() => return,
+                _ = join_all(all.iter().map(Self::ended)) => {}
+            }
+        }
+    }
+
+    async fn ended(&self) {
+        let mut state = self.state.clone();
+        // An error means that the link was closed, which is an end, too.
+        let _ = state.wait_for(|state| !matches!(state, State::Up(_))).await;
     }
 
     /// Answers once there is a session.

@@ -36,11 +36,12 @@ pub(super) struct Desk {
 
 impl Desk {
     /// Serves requests on these links, until the tasks are asked to end and nothing waits any more.
-    pub(super) fn start(links: Vec<Link>, abandoned: Abandoned, tasks: &Shutdown) -> Self {
+    pub(super) fn start(links: &[Link], abandoned: Abandoned, tasks: &Shutdown) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE);
         let requests = Arc::new(Mutex::new(requests));
         for link in links {
-            tasks.spawn(serve(link, Arc::clone(&requests), tasks.clone()));
+            let (link, all) = (link.clone(), links.to_owned());
+            tasks.spawn(serve(link, all, Arc::clone(&requests), tasks.clone()));
         }
         Self { queue, abandoned }
     }
@@ -63,8 +64,14 @@ impl Desk {
     }
 }
 
-async fn serve(link: Link, requests: Arc<Mutex<mpsc::Receiver<Box<dyn Request>>>>, tasks: Shutdown) {
+type Requests = Arc<Mutex<mpsc::Receiver<Box<dyn Request>>>>;
+
+async fn serve(link: Link, all: Vec<Link>, requests: Requests, tasks: Shutdown) {
     loop {
+        tokio::select! {
+            () = link.turn(&all) => {}
+            () = tasks.begun() => {}
+        }
         let next = {
             let mut requests = requests.lock().await;
             tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, fmt, io};
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 use crate::store::Error;
 
@@ -57,6 +57,13 @@ impl From<tokio_postgres::Error> for Problem {
         let code = database.code();
         // Never the details: they quote values.
         let said = || database.message().to_owned();
+        if matches!(
+            database.parsed_severity(),
+            Some(Severity::Fatal | Severity::Panic)
+        ) {
+            // The server's process is gone with it, and a commit may have been under way.
+            return Self::Lost(said());
+        }
         if *code == SqlState::UNIQUE_VIOLATION {
             return Self::Refused(Error::Conflict);
         }

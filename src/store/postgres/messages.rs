@@ -9,14 +9,19 @@ use super::{
     connection::Session,
     conversations,
     error::{Problem, stored},
+    replies::micros,
     writer::Saying,
 };
 use crate::{
     model::{ConversationId, Message, MessageId, MessageText, NewMessage, Role, Timestamp, fold},
-    store::Result,
+    store::{Claimant, Result},
 };
 
-pub(super) async fn append(store: &PostgresStore, new: NewMessage) -> Result<Option<Message>> {
+pub(super) async fn append(
+    store: &PostgresStore,
+    new: NewMessage,
+    claimant: Option<Claimant>,
+) -> Result<Option<Message>> {
     let folded = folded(&new.text);
     store
         .writer
@@ -24,6 +29,7 @@ pub(super) async fn append(store: &PostgresStore, new: NewMessage) -> Result<Opt
             new,
             folded,
             answers: None,
+            claimant,
         })
         .await
 }
@@ -59,6 +65,10 @@ pub(super) async fn append_all(
         .iter()
         .map(|saying| saying.answers.map(|lease| lease.token))
         .collect();
+    let leases: Vec<_> = sayings
+        .iter()
+        .map(|saying| saying.claimant.as_ref().map(|claimant| micros(claimant.lease())))
+        .collect();
     let placed = db
         .rows(
             include_str!("append.sql"),
@@ -72,6 +82,7 @@ pub(super) async fn append_all(
                 &answered,
                 &tokens,
                 &trusts_caller,
+                &leases,
             ],
         )
         .await?;

@@ -75,9 +75,10 @@ pub(super) async fn status(db: &Session) -> Result<Vec<MigrationState>, OpenErro
 pub(super) async fn apply(db: &Session) -> Result<Vec<MigrationState>, OpenError> {
     refuse_too_new(db).await?;
     db.rows("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
-    let applied = apply_alone(db).await;
+    let applied = apply_alone(db).await?;
+    // After an error the session ends, and its locks with it.
     db.rows("SELECT pg_advisory_unlock($1)", &[&LOCK]).await?;
-    applied
+    Ok(applied)
 }
 
 async fn apply_alone(db: &Session) -> Result<Vec<MigrationState>, OpenError> {
@@ -93,7 +94,9 @@ async fn apply_alone(db: &Session) -> Result<Vec<MigrationState>, OpenError> {
         loop {
             match db.transaction(run(db, migration, sql, step, now)).await {
                 Ok(()) => break,
-                Err(Problem::Refused(Error::Unavailable(reason))) if tries < TRIES => {
+                Err(Problem::Refused(Error::Unavailable(reason)) | Problem::Clash(reason))
+                    if tries < TRIES =>
+                {
                     tracing::info!(
                         migration = migration.name,
                         reason,
@@ -102,6 +105,8 @@ async fn apply_alone(db: &Session) -> Result<Vec<MigrationState>, OpenError> {
                     tries += 1;
                     sleep(PAUSE).await;
                 }
+                // Whether it was applied shows when the server is back.
+                Err(Problem::Lost(reason)) => return Err(Problem::Lost(reason).into()),
                 Err(problem) if problem.forbidden().is_some() => return Err(problem.into()),
                 Err(problem) => {
                     return Err(OpenError::Migration {

@@ -9,6 +9,7 @@
 
 mod connection;
 mod conversations;
+mod copy;
 mod desk;
 mod error;
 mod lookups;
@@ -29,7 +30,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::{sync::Notify, time::timeout};
 
-pub use open::{OpenError, check_integrity, migrate, status, validate};
+pub use copy::{PostgresArchive, copy_name};
+pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status, validate};
 
 use self::{
     connection::{Connector, Ears, Link},
@@ -38,7 +40,7 @@ use self::{
     url::Target,
     writer::Writer,
 };
-use super::{ConversationStore, PageAnswer, ReplyStore, Result, Store};
+use super::{Claimant, ConversationStore, PageAnswer, ReplyStore, Result, Store};
 use crate::{
     model::{
         ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessageQuery,
@@ -93,7 +95,7 @@ impl Options {
             url: url.into(),
             replica_url: None,
             readers: 2,
-            writers: 2,
+            writers: 1,
             statement_timeout: Duration::from_secs(5),
             scan_deadline: Duration::from_secs(15),
             insist_on_durability: false,
@@ -127,11 +129,12 @@ impl PostgresStore {
     /// Opens the database for a node: examines the server, brings the schema up to date, and opens the connections.
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
         validate(options)?;
-        migrate(options).await?;
+        let prepared = open::prepare(options).await?;
         let target = Target::parse(&options.url).map_err(OpenError::Url)?;
         let database = target.shown();
         let short = Connector::new(target.clone(), options.statement_timeout).map_err(OpenError::Url)?;
         let long = Connector::new(target, options.scan_deadline).map_err(OpenError::Url)?;
+        let (short, long) = (short.and(copy::ENTER), long.and(copy::ENTER));
         let (workers, links) = (Shutdown::default(), Shutdown::default());
         let notices = Notices::start(short.clone(), (&links, &workers));
         let open = |at: usize| {
@@ -147,7 +150,7 @@ impl PostgresStore {
         let groups: Vec<_> = (0..options.writers.max(1)).map(open).collect();
         let desk: Vec<_> = (0..DESK).map(|at| open(at + 1)).collect();
         let trusts_caller = options.lease_clock == LeaseClock::Caller;
-        let writer = Writer::start(groups, desk, &notices, trusts_caller, &workers);
+        let writer = Writer::start(&groups, &desk, &notices, trusts_caller, &workers);
         let readers = Readers::start(&short, &long, options.readers, (&links, &workers));
         let replica = match &options.replica_url {
             Some(url) => Some(open_replica(url, options, (&links, &workers))?),
@@ -166,7 +169,9 @@ impl PostgresStore {
             links,
         };
         // A replica that is away is no reason not to start.
-        if timeout(OPENING, store.opened()).await.is_err() {
+        let opened = timeout(OPENING, store.opened()).await;
+        prepared.close().await;
+        if opened.is_err() {
             store.close().await;
             let cause = "opening the connections takes too long".to_owned();
             return Err(OpenError::Unreachable { database, cause });
@@ -210,7 +215,11 @@ impl ConversationStore for PostgresStore {
     }
 
     async fn append_message(&self, new: NewMessage) -> Result<Option<Message>> {
-        messages::append(self, new).await
+        messages::append(self, new, None).await
+    }
+
+    async fn append_and_claim(&self, new: NewMessage, claimant: Claimant) -> Result<Option<Message>> {
+        messages::append(self, new, Some(claimant)).await
     }
 
     async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>> {

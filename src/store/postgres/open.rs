@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::{
     Options,
     connection::{Connector, Session},
+    copy,
     error::{Problem, Unconnected, shown},
     migrations, purge,
     url::Target,
@@ -15,7 +16,8 @@ use crate::{
     shutdown::Shutdown,
     store::{
         Error,
-        schema::{LATEST, MigrationState},
+        copy::CopyRecord,
+        schema::{self, LATEST, MigrationState, OtherSchema},
     },
 };
 
@@ -76,6 +78,17 @@ pub enum OpenError {
         /// Why.
         cause: String,
     },
+    /// Nodes are using it, or another copy is.
+    InUse(String),
+    /// It is being copied, or copied into.
+    BeingCopied(String),
+    /// It cannot be copied as it is.
+    OtherSchema(OtherSchema),
+    /// It holds a part of what was to be copied from another database.
+    Unfinished {
+        /// Which one.
+        source: String,
+    },
     /// Anything else that the server reports.
     Postgres(Error),
 }
@@ -111,15 +124,22 @@ impl OpenError {
             Self::Migration { .. } => {
                 "nothing was changed; find out what holds the tables, or repair the database, then start again"
             }
+            Self::InUse(_) => "stop its nodes (`engagement serve`, `engagement worker`), then try again",
+            Self::BeingCopied(_) => "wait until `engagement copy` has ended, then start again",
+            Self::OtherSchema(schema) => schema.hint(),
+            Self::Unfinished { .. } => schema::FINISH_COPY,
             Self::Postgres(_) => "see the server's log",
         }
     }
 }
 
 impl OpenError {
-    /// Whether it makes sense to try again: the server is away, or starting.
+    /// Whether it makes sense to try again: the server is away, or starting, or went away meanwhile.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Postgres(Error::Unavailable(_))
+        )
     }
 }
 
@@ -146,6 +166,13 @@ impl fmt::Display for OpenError {
                 "the database needs a newer program: one that knows migration {needs}; this one knows up to {LATEST}"
             ),
             Self::Migration { version, cause } => write!(f, "migration {version} failed: {cause}"),
+            Self::InUse(database) => write!(f, "nodes, or another copy, are using {database}"),
+            Self::BeingCopied(database) => write!(f, "{database} is being copied"),
+            Self::OtherSchema(schema) => schema.fmt(f),
+            Self::Unfinished { source } => write!(
+                f,
+                "the database is not whole: a copy of {source} into it is unfinished"
+            ),
             Self::Postgres(cause) => write!(f, "cannot open the database: {cause}"),
         }
     }
@@ -202,14 +229,55 @@ pub async fn check_integrity(options: &Options) -> Result<Vec<String>, OpenError
     problems
 }
 
+/// Refuses a database into which another one is still to be copied.
+pub async fn refuse_unfinished(options: &Options) -> Result<(), OpenError> {
+    let once = Once::connect(options).await?;
+    let refused = refuse_unfinished_in(&once.session).await;
+    once.close().await;
+    refused
+}
+
+pub(super) async fn refuse_unfinished_in(db: &Session) -> Result<(), OpenError> {
+    match copy::last_copy(db).await? {
+        Some(CopyRecord {
+            source,
+            finished: None,
+        }) => Err(OpenError::Unfinished { source }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a database ready for a node. While the session is held, no copy of it or into it begins.
+pub(super) async fn prepare(options: &Options) -> Result<Once, OpenError> {
+    let once = Once::connect(options).await?;
+    let prepared = async {
+        examine(&once.session, options).await?;
+        if !copy::enter(&once.session).await? {
+            return Err(OpenError::BeingCopied(once.database.clone()));
+        }
+        migrations::apply(&once.session).await?;
+        refuse_unfinished_in(&once.session).await
+    };
+    let prepared = prepared.await;
+    match prepared {
+        Ok(()) => Ok(once),
+        Err(error) => {
+            once.close().await;
+            Err(error)
+        }
+    }
+}
+
 /// A session for one purpose.
-struct Once {
-    session: Session,
+pub(super) struct Once {
+    pub(super) session: Session,
+    /// Which database, for people.
+    pub(super) database: String,
     tasks: Shutdown,
 }
 
 impl Once {
-    async fn connect(options: &Options) -> Result<Self, OpenError> {
+    pub(super) async fn connect(options: &Options) -> Result<Self, OpenError> {
         let target = Target::parse(&options.url).map_err(OpenError::Url)?;
         let database = target.shown();
         let connector = Connector::new(target, LONG).map_err(OpenError::Url)?;
@@ -233,17 +301,21 @@ impl Once {
             // How the connection ends is seen by whoever asks something.
             let _ = driver.await;
         });
-        Ok(Self { session, tasks })
+        Ok(Self {
+            session,
+            database,
+            tasks,
+        })
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         drop(self.session);
         self.tasks.begin();
         let _ = timeout(CONNECTING, self.tasks.finished()).await;
     }
 }
 
-async fn examine(db: &Session, options: &Options) -> Result<(), OpenError> {
+pub(super) async fn examine(db: &Session, options: &Options) -> Result<(), OpenError> {
     let row = db
         .row(
             "SELECT current_setting('server_version'), current_setting('server_version_num')::int,
@@ -254,9 +326,7 @@ async fn examine(db: &Session, options: &Options) -> Result<(), OpenError> {
         .ok_or_else(|| Problem::unavailable("the server answers nothing"))?;
     let text = |at: usize| row.try_get::<_, String>(at).map_err(Problem::from);
     let number: i32 = row.try_get(1).map_err(Problem::from)?;
-    if number < OLDEST_SERVER * 10_000 {
-        return Err(OpenError::OldServer(text(0)?));
-    }
+    refuse_old(number, &text(0)?)?;
     if text(2)? != "UTF8" {
         return Err(OpenError::Encoding(text(2)?));
     }
@@ -275,11 +345,27 @@ async fn examine(db: &Session, options: &Options) -> Result<(), OpenError> {
     Ok(())
 }
 
+fn refuse_old(number: i32, version: &str) -> Result<(), OpenError> {
+    if number < OLDEST_SERVER * 10_000 {
+        return Err(OpenError::OldServer(version.to_owned()));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use tokio_postgres::error::SqlState;
 
     use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_named_and_refused() {
+        let error = refuse_old(120_022, "12.22 (Debian 12.22-1)").unwrap_err();
+        assert_eq!(error.to_string(), "PostgreSQL 12.22 (Debian 12.22-1) is too old");
+        assert_eq!(error.hint(), "use PostgreSQL 13 or newer");
+        assert!(!error.is_passing());
+        refuse_old(130_000, "13.0").unwrap();
+    }
 
     #[test]
     fn what_a_wrong_name_gives_is_no_passing_matter() {

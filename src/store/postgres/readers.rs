@@ -56,7 +56,7 @@ impl Readers {
             lookups: Lookups::start(&shared, workers),
             shared,
             next: AtomicUsize::new(0),
-            scans: Desk::start(open(long, SCANS), Abandoned::IsCancelled, workers),
+            scans: Desk::start(&open(long, SCANS), Abandoned::IsCancelled, workers),
         }
     }
 

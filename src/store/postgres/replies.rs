@@ -199,6 +199,7 @@ pub(super) async fn finish(
         },
         folded,
         answers: Some(lease),
+        claimant: None,
     };
     Ok(match store.writer.say(answer).await? {
         Some(_) => Finished::Stored,
@@ -389,6 +390,6 @@ fn count(row: &Row, at: usize) -> Result<u32, Problem> {
     Ok(u32::try_from(row.try_get::<_, i64>(at)?).unwrap_or(u32::MAX))
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

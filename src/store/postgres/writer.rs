@@ -24,9 +24,9 @@ use super::{
     notices::Notices,
 };
 use crate::{
-    model::{Conversation, Lease, Message, NewConversation, NewMessage, Role, Timestamp},
+    model::{ClaimedReply, Conversation, Lease, Message, NewConversation, NewMessage, Role, Timestamp},
     shutdown::Shutdown,
-    store::{Error, Result},
+    store::{Claimant, Error, Result},
 };
 
 /// The most requests in one commit: bounds how long the first of them waits.
@@ -44,6 +44,8 @@ pub(super) struct Saying {
     pub(super) folded: Option<String>,
     /// The lease under which this answers a user's message.
     pub(super) answers: Option<Lease>,
+    /// Who begins on the reply at once.
+    pub(super) claimant: Option<Claimant>,
 }
 
 enum Request {
@@ -63,18 +65,19 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes groups on some links and everything else on others, until the tasks are asked to end and nothing waits.
     pub(super) fn start(
-        groups: Vec<Link>,
-        desk: Vec<Link>,
+        groups: &[Link],
+        desk: &[Link],
         notices: &Notices,
         trusts_caller: bool,
         tasks: &Shutdown,
     ) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
-        let links = groups.iter().chain(&desk).cloned().collect();
+        let links = groups.iter().chain(desk).cloned().collect();
         for link in groups {
             let clerk = Clerk {
-                link,
+                link: link.clone(),
+                all: groups.to_owned(),
                 notices: notices.clone(),
                 trusts_caller,
             };
@@ -137,6 +140,8 @@ impl Writer {
 /// Who writes groups on one connection.
 struct Clerk {
     link: Link,
+    /// Those of all clerks.
+    all: Vec<Link>,
     notices: Notices,
     trusts_caller: bool,
 }
@@ -145,6 +150,10 @@ impl Clerk {
     async fn serve(self, queue: Arc<Mutex<mpsc::Receiver<Request>>>, tasks: Shutdown) {
         let mut group = Vec::with_capacity(GROUP);
         loop {
+            tokio::select! {
+                () = self.link.turn(&self.all) => {}
+                () = tasks.begun() => {}
+            }
             {
                 let mut queue = queue.lock().await;
                 tokio::select! {
@@ -178,7 +187,7 @@ impl Clerk {
         let news: Vec<_> = group.iter().map(|(new, _)| new).collect();
         let created = match self.link.session().await {
             Ok(session) => match conversations::create_all(&session, &news).await {
-                Err(Problem::Lost(reason)) => self.look_up_conversations(&news, reason).await,
+                Err(Problem::Lost(reason)) => self.look_up_conversations(&session, &news, reason).await,
                 created => created.map(|created| (created, None)),
             },
             Err(problem) => Err(problem),
@@ -201,11 +210,12 @@ impl Clerk {
 
     async fn look_up_conversations(
         &self,
+        lost: &Session,
         news: &[&NewConversation],
         reason: String,
     ) -> Result<(HashSet<Uuid>, Option<String>), Problem> {
         let ids: Vec<_> = news.iter().map(|new| new.id.as_uuid()).collect();
-        let session = self.link.session().await?;
+        let session = self.session_after(lost).await?;
         let created = conversations::existing(&session, &ids).await?;
         Ok((created, Some(reason)))
     }
@@ -217,13 +227,20 @@ impl Clerk {
             if group.is_empty() {
                 continue;
             }
-            match self.try_say(&group).await {
+            let session = match self.link.session().await {
+                Ok(session) => session,
+                Err(problem) => {
+                    refuse(group, problem.into());
+                    continue;
+                }
+            };
+            match self.try_say(&session, &group).await {
                 Ok(placed) => self.answer(group, &placed, None),
                 Err(Problem::Clash(_)) if clashes < CLASHES => {
                     clashes += 1;
                     groups.push(group);
                 }
-                Err(Problem::Lost(reason)) => match self.look_up_messages(&group).await {
+                Err(Problem::Lost(reason)) => match self.look_up_messages(&session, &group).await {
                     Ok(placed) => self.answer(group, &placed, Some(&reason)),
                     Err(problem) => refuse(group, problem.into()),
                 },
@@ -237,10 +254,9 @@ impl Clerk {
     }
 
     /// Appends a group. Gives the dates of those that found a place.
-    async fn try_say(&self, group: &Sayings) -> Result<HashMap<Uuid, Timestamp>, Problem> {
-        let session = self.link.session().await?;
+    async fn try_say(&self, session: &Session, group: &Sayings) -> Result<HashMap<Uuid, Timestamp>, Problem> {
         let sayings: Vec<_> = group.iter().map(|(saying, _)| saying).collect();
-        let mut placed = messages::append_all(&session, &sayings, self.trusts_caller).await?;
+        let mut placed = messages::append_all(session, &sayings, self.trusts_caller).await?;
         // An answer whose lease is gone may have been stored by an earlier try that nobody heard of.
         let unplaced = sayings.iter().filter(|saying| saying.answers.is_some());
         let unplaced: Vec<_> = unplaced
@@ -248,15 +264,26 @@ impl Clerk {
             .filter(|id| !placed.contains_key(id))
             .collect();
         if !unplaced.is_empty() {
-            placed.extend(messages::dates(&session, &unplaced).await?);
+            placed.extend(messages::dates(session, &unplaced).await?);
         }
         Ok(placed)
     }
 
-    async fn look_up_messages(&self, group: &Sayings) -> Result<HashMap<Uuid, Timestamp>, Problem> {
+    async fn look_up_messages(
+        &self,
+        lost: &Session,
+        group: &Sayings,
+    ) -> Result<HashMap<Uuid, Timestamp>, Problem> {
         let ids: Vec<_> = group.iter().map(|(saying, _)| saying.new.id.as_uuid()).collect();
-        let session = self.link.session().await?;
+        let session = self.session_after(lost).await?;
         messages::dates(&session, &ids).await
+    }
+
+    /// A session that sees what became of what another was asked to do.
+    async fn session_after(&self, lost: &Session) -> Result<Arc<Session>, Problem> {
+        let session = self.link.session().await?;
+        session.outlive(lost).await?;
+        Ok(session)
     }
 
     /// Answers everybody in the group. Those without a place were refused, unless it is `unknown` what became of them.
@@ -265,7 +292,10 @@ impl Clerk {
         for (saying, answer) in group {
             let outcome = match (placed.get(&saying.new.id.as_uuid()), unknown) {
                 (Some(&at), _) => {
-                    wakes |= saying.new.role == Role::User;
+                    match saying.claimant {
+                        Some(claimant) => claimant.begin(first_claim(&saying.new)),
+                        None => wakes |= saying.new.role == Role::User,
+                    }
                     Ok(Some(saying.new.placed(at)))
                 }
                 (None, None) => Ok(None),
@@ -277,6 +307,20 @@ impl Clerk {
         if wakes {
             self.notices.wake();
         }
+    }
+}
+
+/// The claim that is stored together with its message.
+fn first_claim(new: &NewMessage) -> ClaimedReply {
+    ClaimedReply {
+        lease: Lease {
+            message: new.id,
+            conversation: new.conversation,
+            token: 1,
+        },
+        attempts: 1,
+        retries: 0,
+        prompt: new.text.clone(),
     }
 }
 

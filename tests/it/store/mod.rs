@@ -6,6 +6,7 @@
 mod conversations;
 mod messages;
 mod pages;
+pub(crate) mod postgres;
 mod replies;
 mod sqlite;
 
@@ -19,7 +20,7 @@ use engagement::{
     },
     store::{
         PageAnswer, Store,
-        postgres::{self, LeaseClock, PostgresStore},
+        postgres::{LeaseClock, Options, PostgresStore},
     },
 };
 
@@ -78,7 +79,8 @@ conformance! {
         an_older_holder_changes_nothing, a_deleted_message_takes_the_lease_along, a_retry_waits_for_its_time,
         a_released_reply_is_due_at_once, expired_leases_are_taken_back, a_reply_that_loses_too_many_leases_fails,
         a_renewed_lease_lasts, a_clock_set_back_hides_no_retry, a_restart_reclaims_everything,
-        an_append_wakes_the_workers;
+        an_append_wakes_the_workers, a_claimant_is_not_needed_where_there_is_no_conversation,
+        a_claimant_begins_once_the_message_is_stored_or_leaves_the_reply_to_the_queue;
 }
 
 pub(crate) fn at(micros: i64) -> Timestamp {
@@ -102,7 +104,7 @@ impl Database {
     /// `None` where there is no server.
     pub(crate) async fn postgres() -> Option<Self> {
         let database = support::postgres::shared().await?.database().await;
-        let mut options = postgres::Options::new(database.url());
+        let mut options = Options::new(database.url());
         // The tests show literal times.
         options.lease_clock = LeaseClock::Caller;
         Some(Self {

@@ -44,11 +44,35 @@ impl Deref for PrivateCluster {
 impl PrivateCluster {
     /// A server that is ready; `None` where PostgreSQL is not installed.
     pub(super) async fn start(durability: Durability) -> Option<Self> {
-        let install = Install::find()?;
+        let cluster = Self::in_new_folder(Install::find()?, durability);
+        cluster.initialize().await;
+        cluster.start_again().await;
+        Some(cluster)
+    }
+
+    /// A copy that follows this server and can only be read: a streaming replica, which does not lag by itself.
+    pub(crate) async fn standby(&self) -> Self {
+        let standby = Self::in_new_folder(self.install.clone(), self.durability);
+        let copy = standby
+            .install
+            .command("pg_basebackup", &standby.folder)
+            .arg("-h")
+            .arg(&self.folder)
+            .args(["-p", &self.port.to_string(), "-U", "postgres", "--no-password"])
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .spawn();
+        let mut copy = copy.expect("pg_basebackup, which comes with PostgreSQL's server or its client");
+        let status = ended("pg_basebackup ends", &mut copy).await;
+        assert!(status, "pg_basebackup failed:\n{}", standby.log());
+        standby.start_again().await;
+        standby
+    }
+
+    fn in_new_folder(install: Install, durability: Durability) -> Self {
         let folder = install.new_folder();
         let watchdog = Watchdog::over(&folder);
         let port = free_port();
-        let cluster = Self {
+        Self {
             cluster: Cluster {
                 address: Address::of_socket(&folder, port),
                 tcp: Some((Ipv4Addr::LOCALHOST, port).into()),
@@ -59,10 +83,7 @@ impl PrivateCluster {
             port,
             postmaster: Mutex::new(None),
             _watchdog: watchdog,
-        };
-        cluster.initialize().await;
-        cluster.start_again().await;
-        Some(cluster)
+        }
     }
 
     async fn initialize(&self) {
@@ -147,11 +168,22 @@ impl PrivateCluster {
     /// SIGKILL for every process that serves a client: the server loses all connections and recovers from the crash.
     /// That has begun when this returns; [`Self::ready`] waits for its end.
     pub(crate) async fn kill_backends(&self) {
+        self.kill_some_backends("true").await;
+    }
+
+    /// The same for a single one, which serves this database.
+    pub(crate) async fn kill_a_backend(&self, database: &str) {
+        let condition = format!("datname = '{database}' ORDER BY random() LIMIT 1");
+        self.kill_some_backends(&condition).await;
+    }
+
+    async fn kill_some_backends(&self, condition: &str) {
         const NOTICED: &str = "all server processes terminated; reinitializing";
         let noticed_before = self.log().matches(NOTICED).count();
         let client = self.cluster.client().await;
-        let backends = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'";
-        let backends = client.query(backends, &[]).await.expect("the backends");
+        let backends =
+            format!("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND {condition}");
+        let backends = client.query(&backends, &[]).await.expect("the backends");
         for backend in backends {
             let pid = Pid::from_raw(backend.get(0)).expect("a process id");
             signal(pid, Signal::KILL);
@@ -193,6 +225,30 @@ impl PrivateCluster {
 
     pub(crate) fn socket_dir(&self) -> &Path {
         &self.folder
+    }
+
+    /// A new file beside the data, as secret as the server wants its key to be.
+    pub(crate) fn file(&self, name: &str, contents: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        fs::write(&path, contents).expect("a file for the server");
+        self.install.hand_over(&path, 0o600);
+        path
+    }
+
+    /// Changes a setting of the server, which it heeds from now on.
+    pub(crate) async fn set(&self, setting: &str, value: &str) {
+        let client = self.cluster.client().await;
+        let set = format!("ALTER SYSTEM SET {setting} = '{value}'");
+        client.batch_execute(&set).await.expect("a setting");
+        let reload = client.batch_execute("SELECT pg_reload_conf()").await;
+        reload.expect("a server that reads its settings");
+        eventually(setting, SOON, async || {
+            // The postmaster passes it on; a new session has what it has.
+            let show = format!("SELECT 1 WHERE current_setting('{setting}') = '{value}'");
+            let session = connect(self.cluster.address.url()).await.ok()?;
+            session.query_opt(&show, &[]).await.ok()?.map(drop)
+        })
+        .await;
     }
 
     /// The Unix socket, for a proxy.

@@ -1,0 +1,14 @@
+//! Faults of a database that several nodes share.
+//!
+//! A [`node::Node`] is one of the processes; a [`census::Census`] counts from beside what no client can be told wrong.
+
+mod census;
+mod commit_cut;
+mod crowd;
+mod node;
+mod restarts;
+mod starters;
+mod upgrade;
+mod watch;
+mod workers;
+mod zombie;
