@@ -178,10 +178,10 @@ pub(super) async fn last_copy(db: &Session) -> Result<Option<CopyRecord>, Proble
         // An older schema: nobody has copied anything into it.
         return Ok(None);
     }
+    // open, check, copy: all of a table that has a row or two
     let row = db
         .row(
-            "-- open, check, copy
-             SELECT source, finished_at FROM copies ORDER BY finished_at IS NULL DESC, started_at DESC LIMIT 1",
+            "SELECT source, finished_at FROM copies ORDER BY finished_at IS NULL DESC, started_at DESC LIMIT 1",
             &[],
         )
         .await?;

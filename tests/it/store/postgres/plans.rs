@@ -159,12 +159,16 @@ fn plans(log: &str, database: &TestDatabase) -> Vec<Plan> {
     plans
 }
 
-/// The comments of all statements in the adapter, the schema's own apart.
+/// The comments of all statements in the adapter, apart from the schema's own and those of a copy, which reads all there is.
 fn statements() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
     let mut found = BTreeSet::new();
     for file in fs::read_dir(folder).unwrap() {
-        let source = fs::read_to_string(file.unwrap().path()).unwrap();
+        let path = file.unwrap().path();
+        if path.ends_with("copy.rs") {
+            continue;
+        }
+        let source = fs::read_to_string(path).unwrap();
         // A statement is a text in the source, or a file.
         let texts = source
             .strip_prefix("-- ")
