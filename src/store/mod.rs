@@ -13,6 +13,7 @@
 //! - A reply is finished by the holder of its current lease, or not at all.
 //! - What a deletion acknowledged is gone, and nothing that was under way brings it back.
 
+pub mod copy;
 mod error;
 pub mod postgres;
 mod schema;

@@ -9,6 +9,7 @@
 
 mod connection;
 mod conversations;
+mod copy;
 mod desk;
 mod error;
 mod lookups;
@@ -29,7 +30,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::{sync::Notify, time::timeout};
 
-pub use open::{OpenError, check_integrity, migrate, status};
+pub use copy::{PostgresArchive, copy_name};
+pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status, validate};
 
 use self::{
     connection::{Connector, Ears, Link},
@@ -126,11 +128,13 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Opens the database for a node: examines the server, brings the schema up to date, and opens the connections.
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
-        migrate(options).await?;
+        validate(options)?;
+        let prepared = open::prepare(options).await?;
         let target = Target::parse(&options.url).map_err(OpenError::Url)?;
         let database = target.shown();
         let short = Connector::new(target.clone(), options.statement_timeout).map_err(OpenError::Url)?;
         let long = Connector::new(target, options.scan_deadline).map_err(OpenError::Url)?;
+        let (short, long) = (short.and(copy::ENTER), long.and(copy::ENTER));
         let (workers, links) = (Shutdown::default(), Shutdown::default());
         let notices = Notices::start(short.clone(), (&links, &workers));
         let open = |at: usize| {
@@ -165,7 +169,9 @@ impl PostgresStore {
             links,
         };
         // A replica that is away is no reason not to start.
-        if timeout(OPENING, store.opened()).await.is_err() {
+        let opened = timeout(OPENING, store.opened()).await;
+        prepared.close().await;
+        if opened.is_err() {
             store.close().await;
             let cause = "opening the connections takes too long".to_owned();
             return Err(OpenError::Unreachable { database, cause });
@@ -185,10 +191,12 @@ impl PostgresStore {
 }
 
 fn open_replica(url: &str, options: &Options, tasks: (&Shutdown, &Shutdown)) -> Result<Readers, OpenError> {
-    let wrong = |problem: String| OpenError::Url(format!("the replica's: {problem}"));
-    let target = Target::parse(url).map_err(wrong)?.reading_only();
-    let short = Connector::new(target.clone(), options.statement_timeout).map_err(wrong)?;
-    let long = Connector::new(target, options.scan_deadline).map_err(wrong)?;
+    let target = Target::parse(url).map_err(OpenError::ReplicaUrl)?.reading_only();
+    let connector = |limit| Connector::new(target.clone(), limit).map_err(OpenError::ReplicaUrl);
+    let (short, long) = (
+        connector(options.statement_timeout)?,
+        connector(options.scan_deadline)?,
+    );
     Ok(Readers::start(&short, &long, options.readers, tasks))
 }
 

@@ -148,51 +148,73 @@ impl Builder {
         self.env("DATABASE_URL", url)
     }
 
+    /// Leaves `ENGAGEMENT_<name>` to its default.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(format!("ENGAGEMENT_{name}"));
+        self
+    }
+
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.command.arg(arg.into());
         self
     }
 
     /// Lets another program start ours, in its own process: `program arguments… engagement …`.
-    pub(crate) fn under(mut self, program: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn under(self, program: &str, arguments: &[&str]) -> Self {
         let mut wrapped = Command::new(program);
-        wrapped
-            .args(arguments)
-            .arg(self.command.get_program())
-            .args(self.command.get_args());
+        wrapped.args(arguments).arg(self.command.get_program());
+        self.told_to(wrapped)
+    }
+
+    /// Another build of the program.
+    pub(crate) fn program(self, program: &Path) -> Self {
+        self.told_to(Command::new(program))
+    }
+
+    /// Gives a command the arguments and the environment that were meant for the program.
+    fn told_to(mut self, mut command: Command) -> Self {
+        command.args(self.command.get_args());
         for (name, value) in self.command.get_envs() {
             match value {
-                Some(value) => wrapped.env(name, value),
-                None => wrapped.env_remove(name),
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
             };
         }
-        wrapped.current_dir(self.home.path()).stdin(Stdio::null());
-        self.command = wrapped;
+        command.current_dir(self.home.path()).stdin(Stdio::null());
+        self.command = command;
         self
     }
 
     /// Runs the program to its end, for commands that do not serve.
-    pub(crate) async fn run(mut self) -> Run {
+    pub(crate) async fn run(self) -> Run {
         let stdout = NamedTempFile::new().expect("a file for stdout");
-        let stderr = NamedTempFile::new().expect("a file for stderr");
-        let child = self
-            .command
-            .stdout(stdout.reopen().expect("the file for stdout"))
-            .stderr(stderr.reopen().expect("the file for stderr"))
-            .spawn()
-            .expect("the program starts");
-        let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server {
-            child,
-            address,
-            home: self.home,
-            stderr,
-        };
+        let mut server = self.launch_into(stdout.reopen().expect("the file for stdout").into());
         let status = server.wait_exit(SOON).await;
         Run {
             code: status.code(),
             stdout: read_lossy(stdout.path()),
             stderr: server.stderr(),
+        }
+    }
+
+    /// Starts a command that does not serve, and leaves it running: it has no address.
+    pub(crate) fn launch(self) -> Server {
+        self.launch_into(Stdio::null())
+    }
+
+    fn launch_into(mut self, stdout: Stdio) -> Server {
+        let stderr = NamedTempFile::new().expect("a file for stderr");
+        let child = self
+            .command
+            .stdout(stdout)
+            .stderr(stderr.reopen().expect("the file for stderr"))
+            .spawn()
+            .expect("the program starts");
+        Server {
+            child,
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            home: self.home,
+            stderr,
         }
     }
 
@@ -223,6 +245,8 @@ impl Builder {
             .await
             .expect("the server is ready soon")
         {
+            // A worker that listens nowhere.
+            Some(line) if line == "working on replies\n" => Ok(server),
             Some(line) => {
                 server.address = line
                     .strip_prefix("listening on http://")

@@ -1,4 +1,6 @@
 //! Faults of a database that several nodes share, and of the nodes that share it.
+//!
+//! A [`node::Node`] is one of the processes; a [`census::Census`] counts from beside what no client can be told wrong.
 
 mod census;
 mod commit_cut;
@@ -8,7 +10,7 @@ mod network;
 mod node;
 mod restarts;
 mod starters;
-//mod upgrade;
+mod upgrade;
 mod watch;
 mod workers;
 mod zombie;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use engagement::{
     model::{ConversationId, Finished, NewMessage, Outcome, Role, Swept, Timestamp},
     store::{
-        ConversationStore, ReplyStore,
+        Claimant, ConversationStore, ReplyStore,
         postgres::{LeaseClock, Options},
     },
 };
 
-use super::Node;
+use super::{Node, number};
 use crate::support::{self, postgres::TestDatabase};
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -117,6 +117,25 @@ async fn promises(lease_clock: LeaseClock) -> Option<Vec<(&'static str, bool)>> 
     kept.push((
         "a lease that a clock behind has renewed lasts",
         swept == Swept::default(),
+    ));
+
+    let database = cluster.database().await;
+    let world = World::with(&database, lease_clock).await;
+    let message = world.node.message(world.conversation, Role::User, "question");
+    let now = world.ahead;
+    let claimant = Claimant::new(LEASE, |_| {});
+    let stored = world
+        .node
+        .store
+        .append_and_claim(NewMessage { now, ..message }, claimant)
+        .await;
+    stored.unwrap().expect("the conversation exists");
+    let ends_in_time = "SELECT count(*) FROM replies
+                        WHERE lease_until < extract(epoch FROM clock_timestamp() + interval '1 minute') * 1000000";
+    let beside = database.client().await;
+    kept.push((
+        "a lease that a clock ahead has taken with its message ends in time",
+        number(&beside, ends_in_time, &[]).await == 1,
     ));
 
     let database = cluster.database().await;

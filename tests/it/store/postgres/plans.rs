@@ -57,6 +57,9 @@ const INDEXES: [(&str, &str); 8] = [
     ("append_message, finish_reply: answered", "conversations_pkey"),
 ];
 
+/// Tables that hold a row or two, however much the others hold.
+const SMALL: [&str; 1] = ["copies"];
+
 /// One execution of a statement.
 struct Plan {
     /// The comment that it begins with.
@@ -89,7 +92,7 @@ impl Plan {
         for node in &self.nodes {
             let kind = node["Node Type"].as_str().unwrap_or_default();
             let table = node["Relation Name"].as_str().unwrap_or_default();
-            if kind == "Seq Scan" {
+            if kind == "Seq Scan" && !SMALL.contains(&table) {
                 wrong.push(format!("{}: reads all of {table}", self.name));
             }
             let number = |field: &str| node[field].as_f64().unwrap_or(0.0);
@@ -156,19 +159,25 @@ fn plans(log: &str, database: &TestDatabase) -> Vec<Plan> {
     plans
 }
 
-/// The comments of all statements in the adapter, the schema's own apart.
+/// The comments of all statements in the adapter, apart from the schema's own and those of a copy, which reads all there is.
 fn statements() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
     let mut found = BTreeSet::new();
     for file in fs::read_dir(folder).unwrap() {
-        let source = fs::read_to_string(file.unwrap().path()).unwrap();
+        let path = file.unwrap().path();
+        if path.ends_with("copy.rs") {
+            continue;
+        }
+        let source = fs::read_to_string(path).unwrap();
         // A statement is a text in the source, or a file.
         let texts = source
             .strip_prefix("-- ")
             .into_iter()
             .chain(source.split("\"-- ").skip(1));
         let comments = texts.filter_map(|rest| rest.lines().next());
-        found.extend(comments.map(str::to_owned));
+        // Copying reads everything; that is what it is for.
+        let judged = comments.filter(|name| !name.starts_with("copy"));
+        found.extend(judged.map(str::to_owned));
     }
     found
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use engagement::store::{
     Store,
-    postgres::{Options, PostgresStore},
+    postgres::{OpenError, Options, PostgresStore},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
@@ -66,7 +66,11 @@ async fn connect(server: &PrivateCluster, database: &TestDatabase, name: &str, p
     );
     let store = match PostgresStore::open(&Options::new(url)).await {
         Ok(store) => store,
-        Err(refused) => return Came::Refused(refused.to_string()),
+        Err(refused) => {
+            assert!(matches!(refused, OpenError::Insecure { .. }), "{refused}");
+            assert!(!refused.is_passing(), "trying again does not help: {refused}");
+            return Came::Refused(refused.to_string());
+        }
     };
     let sql = "SELECT count(*) FILTER (WHERE ssl), count(*) FILTER (WHERE NOT ssl)
                FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
