@@ -180,6 +180,7 @@ fn on_either<T>(
                 .build()
                 .map_err(OpenError::Other)?;
             let options = postgres_options(settings);
+            postgres::validate(&options)?;
             Ok(runtime.block_on(on_postgres(&options))?)
         }
     }

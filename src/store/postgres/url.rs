@@ -209,6 +209,11 @@ mod tests {
 
     #[test]
     fn a_url_without_a_host_means_the_servers_socket() {
+        let target = Target::parse("postgres://").unwrap();
+        assert_eq!(
+            target.shown(),
+            "this user's own database at /var/run/postgresql (port 5432)"
+        );
         let target = Target::parse("postgres:///chat?user=me").unwrap();
         assert_eq!(target.config.get_hosts(), [Host::Unix(USUAL_SOCKETS.into())]);
         let target = Target::parse("postgres:///chat?user=me&host=/tmp/x").unwrap();

@@ -3,6 +3,7 @@
 //! A test is written once, against the trait; [`conformance!`] stamps it for each database. Each run
 //! gets a database of its own. What only one database has is tested in a module of its own.
 
+mod claimants;
 mod conversations;
 mod messages;
 mod pages;
@@ -79,7 +80,8 @@ conformance! {
         an_older_holder_changes_nothing, a_deleted_message_takes_the_lease_along, a_retry_waits_for_its_time,
         a_released_reply_is_due_at_once, expired_leases_are_taken_back, a_reply_that_loses_too_many_leases_fails,
         a_renewed_lease_lasts, a_clock_set_back_hides_no_retry, a_restart_reclaims_everything,
-        an_append_wakes_the_workers, a_claimant_is_not_needed_where_there_is_no_conversation,
+        an_append_wakes_the_workers;
+    claimants: a_claimant_is_not_needed_where_there_is_no_conversation,
         a_claimant_begins_once_the_message_is_stored_or_leaves_the_reply_to_the_queue;
 }
 

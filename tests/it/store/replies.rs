@@ -1,14 +1,11 @@
 use std::{collections::HashSet, time::Duration};
 
-use engagement::{
-    model::{
-        ClaimedReply, ConversationId, Failure, Finished, Lease, Message, MessageId, MessageText, NewMessage,
-        Outcome, Reply, ReplyState, Role, Swept, Timestamp,
-    },
-    store::Claimant,
+use engagement::model::{
+    ClaimedReply, ConversationId, Failure, Finished, Lease, Message, MessageId, MessageText, Outcome, Reply,
+    ReplyState, Role, Swept, Timestamp,
 };
 
-use super::{Database, LEASE, at, nobody};
+use super::{Database, LEASE, at};
 
 const MOST_LOST: u32 = 3;
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
@@ -22,7 +19,7 @@ impl Database {
         )
     }
 
-    async fn claim(&self, now: i64) -> Vec<ClaimedReply> {
+    pub(super) async fn claim(&self, now: i64) -> Vec<ClaimedReply> {
         self.store.claim_replies(10, at(now), LEASE).await.unwrap()
     }
 
@@ -32,11 +29,11 @@ impl Database {
         claimed[0].lease
     }
 
-    async fn reply_to(&self, conversation: ConversationId, message: &Message) -> Reply {
+    pub(super) async fn reply_to(&self, conversation: ConversationId, message: &Message) -> Reply {
         self.store.reply(conversation, message.id).await.unwrap().unwrap()
     }
 
-    async fn finish(&self, lease: Lease, outcome: Outcome, now: i64) -> Finished {
+    pub(super) async fn finish(&self, lease: Lease, outcome: Outcome, now: i64) -> Finished {
         self.store.finish_reply(lease, outcome, at(now)).await.unwrap()
     }
 
@@ -48,7 +45,7 @@ impl Database {
     }
 }
 
-fn answer(id: u8) -> Outcome {
+pub(super) fn answer(id: u8) -> Outcome {
     Outcome::Answered {
         id: MessageId::from([id; 16]),
         text: MessageText::parse("answer").unwrap(),
@@ -387,55 +384,4 @@ pub(super) async fn an_append_wakes_the_workers(db: Database) {
         .expect("a wake-up");
 
     assert_eq!(db.due().await, Some::<Timestamp>(at(2_000)));
-}
-
-pub(super) async fn a_claimant_begins_once_the_message_is_stored_or_leaves_the_reply_to_the_queue(
-    db: Database,
-) {
-    let conversation = db.conversation().await.id;
-    let (report, began) = tokio::sync::oneshot::channel();
-    let claimant = Claimant::new(LEASE, move |claimed| report.send(claimed).unwrap());
-    let new = NewMessage {
-        id: [9; 16].into(),
-        conversation,
-        role: Role::User,
-        text: MessageText::parse("Hello").unwrap(),
-        now: at(2_000),
-    };
-
-    let message = db.store.append_and_claim(new, claimant).await.unwrap().unwrap();
-
-    // A claimant who is not needed is dropped before the answer comes.
-    let claimed = match began.await {
-        Ok(claimed) => claimed,
-        Err(_) => db.claim(2_000).await.remove(0),
-    };
-    assert_eq!(db.claim(2_000).await, [], "there is one claim");
-    assert_eq!((claimed.attempts, claimed.retries), (1, 0));
-    assert_eq!((claimed.lease.message, claimed.lease.token), (message.id, 1));
-    assert_eq!(claimed.prompt.as_str(), "Hello");
-    let reply = db.reply_to(conversation, &message).await;
-    assert_eq!(
-        (reply.state, reply.started),
-        (ReplyState::Running, Some(at(2_000)))
-    );
-    assert_eq!(db.finish(claimed.lease, answer(7), 2_050).await, Finished::Stored);
-    assert_eq!(db.all(conversation).await.len(), 2);
-}
-
-pub(super) async fn a_claimant_is_not_needed_where_there_is_no_conversation(db: Database) {
-    let (report, began) = tokio::sync::oneshot::channel();
-    let claimant = Claimant::new(LEASE, move |claimed| report.send(claimed).unwrap());
-    let new = NewMessage {
-        id: [9; 16].into(),
-        conversation: nobody(),
-        role: Role::User,
-        text: MessageText::parse("Hello").unwrap(),
-        now: at(2_000),
-    };
-
-    assert_eq!(db.store.append_and_claim(new, claimant).await.unwrap(), None);
-
-    assert!(began.await.is_err(), "nothing began");
-    assert_eq!(db.claim(9_000).await, []);
 }

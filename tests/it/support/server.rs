@@ -148,6 +148,12 @@ impl Builder {
         self.env("DATABASE_URL", url)
     }
 
+    /// Leaves `ENGAGEMENT_<name>` to its default.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(format!("ENGAGEMENT_{name}"));
+        self
+    }
+
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.command.arg(arg.into());
         self
@@ -239,6 +245,8 @@ impl Builder {
             .await
             .expect("the server is ready soon")
         {
+            // A worker that listens nowhere.
+            Some(line) if line == "working on replies\n" => Ok(server),
             Some(line) => {
                 server.address = line
                     .strip_prefix("listening on http://")

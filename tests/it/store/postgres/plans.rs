@@ -57,10 +57,8 @@ const INDEXES: [(&str, &str); 8] = [
     ("append_message, finish_reply: answered", "conversations_pkey"),
 ];
 
-/// Whether a statement serves requests or replies. Opening and copying look at all there is, while nobody waits.
-fn serves(name: &str) -> bool {
-    !["open, ", "copy: "].iter().any(|start| name.starts_with(start))
-}
+/// Tables that hold a row or two, however much the others hold.
+const SMALL: [&str; 1] = ["copies"];
 
 /// One execution of a statement.
 struct Plan {
@@ -94,7 +92,7 @@ impl Plan {
         for node in &self.nodes {
             let kind = node["Node Type"].as_str().unwrap_or_default();
             let table = node["Relation Name"].as_str().unwrap_or_default();
-            if kind == "Seq Scan" {
+            if kind == "Seq Scan" && !SMALL.contains(&table) {
                 wrong.push(format!("{}: reads all of {table}", self.name));
             }
             let number = |field: &str| node[field].as_f64().unwrap_or(0.0);
@@ -156,12 +154,12 @@ fn plans(log: &str, database: &TestDatabase) -> Vec<Plan> {
             json.push_str(more);
         }
         let explained = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error} in {json}"));
-        plans.extend(Plan::of(&explained).filter(|plan| serves(&plan.name)));
+        plans.extend(Plan::of(&explained));
     }
     plans
 }
 
-/// The comments of all statements in the adapter that serve, the schema's own apart.
+/// The comments of all statements in the adapter, the schema's own apart.
 fn statements() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
     let mut found = BTreeSet::new();
@@ -172,10 +170,10 @@ fn statements() -> BTreeSet<String> {
             .strip_prefix("-- ")
             .into_iter()
             .chain(source.split("\"-- ").skip(1));
-        let comments = texts
-            .filter_map(|rest| rest.lines().next())
-            .filter(|name| serves(name));
-        found.extend(comments.map(str::to_owned));
+        let comments = texts.filter_map(|rest| rest.lines().next());
+        // Copying reads everything; that is what it is for.
+        let judged = comments.filter(|name| !name.starts_with("copy"));
+        found.extend(judged.map(str::to_owned));
     }
     found
 }

@@ -135,6 +135,15 @@ impl PrivateCluster {
         client.batch_execute("SELECT 1").await.ok()
     }
 
+    /// Lets a role in by TCP only with its password, from a restart on. Everybody else is trusted.
+    pub(crate) async fn ask_for_a_password(&self, role: &str) {
+        let path = self.folder.join("data/pg_hba.conf");
+        let others = fs::read_to_string(&path).expect("who is let in");
+        let line = format!("host all {role} 127.0.0.1/32 scram-sha-256\n");
+        fs::write(&path, line + &others).expect("who is let in");
+        self.restart().await;
+    }
+
     /// Stops it as an administrator does: transactions are rolled back and connections end ("fast").
     pub(crate) async fn stop(&self) {
         self.resume();
