@@ -2,6 +2,7 @@
 
 mod commit_cut;
 mod crowd;
+mod few_connections;
 mod restarts;
 mod starters;
 mod upgrade;
