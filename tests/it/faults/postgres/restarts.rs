@@ -21,7 +21,7 @@ use crate::support::{SOON, Server};
 const SERVES_WITHIN: Duration = Duration::from_secs(1);
 
 /// A reply that was claimed by a statement whose answer was lost waits for its lease (30 s) and the sweep (5 s).
-const REPLIED_WITHIN: Duration = Duration::from_secs(60);
+const REPLIED_WITHIN: Duration = Duration::from_mins(1);
 
 /// What hits the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
