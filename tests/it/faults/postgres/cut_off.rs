@@ -232,8 +232,8 @@ async fn replies_within(client: &Client, conversation: &str, within: Duration) -
             }
         }
     };
-    let replied = timeout(within, replies).await;
-    replied.map_err(|_| Violation("does not reply again".to_owned()))
+    let in_time = timeout(within, replies).await;
+    in_time.map_err(|_| Violation("does not reply again".to_owned()))
 }
 
 /// Ends a node in order, and waits for that.

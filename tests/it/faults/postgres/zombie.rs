@@ -60,7 +60,7 @@ async fn prove(home: &Arc<TempDir>, database: &TestDatabase, meanwhile: Meanwhil
     network.pass();
 
     if meanwhile.leases_run_out {
-        // What half a minute does.
+        // What half a minute does, and sooner.
         census::tamper(&db, "UPDATE replies SET lease_until = lease_until - 30000000").await;
     }
     let other = Node::start(home, database.url(), "other", Duty::Work).await;
