@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -65,5 +65,59 @@ impl Stopwatch {
     /// The time since the start.
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
+    }
+}
+
+/// Lets the first of many through, and then one in a while.
+#[derive(Debug)]
+pub struct Seldom {
+    pause: Duration,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    passed: Option<Stopwatch>,
+    held_back: u64,
+}
+
+impl Seldom {
+    /// Lets one through in this time.
+    pub fn every(pause: Duration) -> Self {
+        let last = Mutex::default();
+        Self { pause, last }
+    }
+
+    /// Asks to pass. Those who may are told how many were held back since the last.
+    pub fn pass(&self) -> Option<u64> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.passed.is_some_and(|passed| passed.elapsed() < self.pause) {
+            last.held_back += 1;
+            return None;
+        }
+        last.passed = Some(Stopwatch::start());
+        Some(std::mem::take(&mut last.held_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_passes_and_those_held_back_are_counted() {
+        let seldom = Seldom::every(Duration::from_millis(50));
+        let first = Stopwatch::start();
+        assert_eq!(seldom.pass(), Some(0));
+        let mut held_back = 0;
+        let told = loop {
+            match seldom.pass() {
+                Some(told) => break told,
+                None => held_back += 1,
+            }
+        };
+        assert!(first.elapsed() >= Duration::from_millis(50));
+        assert!(held_back > 0);
+        assert_eq!(told, held_back);
     }
 }

@@ -1,5 +1,6 @@
 //! Measures the engagement server from outside, against a bare reference in the same run on the same machine.
 
+mod bare_postgres;
 mod client;
 mod commit;
 mod histogram;
@@ -65,6 +66,9 @@ struct Flags {
     /// A smoke run of a few seconds, whose figures mean nothing.
     #[arg(long, global = true)]
     quick: bool,
+    /// A `PostgreSQL` server, as a role that may create databases.
+    #[arg(long, global = true, env = "ENGAGEMENT_TEST_POSTGRES_URL", value_name = "URL")]
+    postgres: Option<String>,
     /// A file that gets the Markdown too.
     #[arg(long, global = true)]
     output: Option<PathBuf>,
@@ -86,6 +90,8 @@ enum What {
     Memory,
     /// A conversation of a million messages, and a start on its database.
     Big,
+    /// One node and two on `PostgreSQL`, beside a bare program on the same server; needs `--postgres`.
+    Postgres,
     /// The reference server alone.
     Reference {
         /// Raw responses to repeat; small ones of its own without.
@@ -129,6 +135,7 @@ impl Flags {
             lone: self.lone,
             messages: self.messages,
             fill_limit: Duration::from_secs(self.fill_limit_s),
+            postgres: self.postgres.clone(),
         };
         if self.quick {
             settings.rounds = settings.rounds.min(2);
@@ -194,6 +201,7 @@ fn measure(flags: &Flags, what: &What) -> Result<bool> {
             What::PostLone => scenario::post_lone::run(&settings, &mut report),
             What::Memory => scenario::memory::run(&settings, &mut report),
             What::Big => scenario::big::run(&settings, &mut report),
+            What::Postgres => scenario::postgres::run(&settings, &mut report),
             _ => bail!("no scenario"),
         };
         if let Err(error) = done {

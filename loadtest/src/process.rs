@@ -32,6 +32,18 @@ pub struct Process {
 impl Process {
     /// Starts the server under test with its data, and its log file, in `dir`.
     pub fn server(binary: &Path, dir: &Path, stderr: Option<&Path>) -> Result<Self> {
+        let database = format!("sqlite:{}", dir.join("engagement.db").display());
+        Self::server_on(&database, &["serve"], binary, dir, stderr)
+    }
+
+    /// Starts the server under test on this database, with these arguments, and its log file in `dir`.
+    pub fn server_on(
+        database: &str,
+        arguments: &[&str],
+        binary: &Path,
+        dir: &Path,
+        stderr: Option<&Path>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("become").arg(binary); // the same process, once it is sure to end with this one
@@ -40,8 +52,8 @@ impl Process {
                 command.env_remove(name); // the machine's settings are no part of the measurement
             }
         }
-        let database = format!("sqlite:{}", dir.join("engagement.db").display());
         command
+            .args(arguments)
             .args(["--listen", "127.0.0.1:0"])
             .env("ENGAGEMENT_DATABASE_URL", database)
             .current_dir(dir);

@@ -16,6 +16,8 @@ ALTER TABLE messages DROP CONSTRAINT messages_conversation_id_fkey;
 DROP INDEX messages_by_conversation;
 ALTER TABLE messages ADD COLUMN seq bigint CHECK (seq > 0);
 ALTER TABLE messages ADD COLUMN folded text COLLATE "C";
+-- From here on, whoever stores a message says who speaks.
+ALTER TABLE messages ALTER COLUMN role DROP DEFAULT;
 
 -- Before there was an order, the date was the order; the id breaks ties, as rows have no number here.
 UPDATE messages

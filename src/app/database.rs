@@ -44,7 +44,11 @@ impl OpenError {
     pub fn is_misconfigured(&self) -> bool {
         matches!(
             self,
-            Self::Postgres(postgres::OpenError::Url(_) | postgres::OpenError::NotDurable(_))
+            Self::Postgres(
+                postgres::OpenError::Url(_)
+                    | postgres::OpenError::ReplicaUrl(_)
+                    | postgres::OpenError::NotDurable(_)
+            )
         )
     }
 }
@@ -110,10 +114,14 @@ pub async fn open(config: &Config) -> Result<Opened, OpenError> {
 
 async fn open_patiently(options: &postgres::Options) -> Result<PostgresStore, OpenError> {
     let watch = Stopwatch::start();
+    let mut is_waiting = false;
     loop {
         match PostgresStore::open(options).await {
             Err(error) if error.is_passing() && watch.elapsed() < PATIENCE => {
-                tracing::warn!(%error, "waiting for the database");
+                if !is_waiting {
+                    tracing::warn!(%error, "waiting for the database");
+                }
+                is_waiting = true;
                 sleep(PAUSE).await;
             }
             opened => return Ok(opened?),
@@ -121,13 +129,21 @@ async fn open_patiently(options: &postgres::Options) -> Result<PostgresStore, Op
     }
 }
 
-fn postgres_options(settings: &PostgresSettings) -> postgres::Options {
+pub(super) fn postgres_options(settings: &PostgresSettings) -> postgres::Options {
     let mut options = postgres::Options::new(settings.url.expose());
     options.replica_url = settings.replica_url.as_ref().map(|url| url.expose().to_owned());
     options.readers = settings.readers;
     options.writers = settings.writers;
     options.statement_timeout = settings.statement_timeout;
     options
+}
+
+/// Whether the configuration names a database that can be, without looking for it.
+pub fn validate(database: &Database) -> Result<(), OpenError> {
+    match database {
+        Database::Sqlite(_) => Ok(()),
+        Database::Postgres(settings) => Ok(postgres::validate(&postgres_options(settings))?),
+    }
 }
 
 /// Creates the database if that is for us to do, and brings its schema up to date.
@@ -145,6 +161,11 @@ pub fn check_integrity(database: &Database) -> Result<Vec<String>, OpenError> {
     on_either(database, sqlite::check_integrity, postgres::check_integrity)
 }
 
+/// Refuses a database into which another one is still to be copied.
+pub fn refuse_unfinished(database: &Database) -> Result<(), OpenError> {
+    on_either(database, sqlite::refuse_unfinished, postgres::refuse_unfinished)
+}
+
 /// Runs what a command asks for, on the database that there is.
 fn on_either<T>(
     database: &Database,
@@ -159,6 +180,7 @@ fn on_either<T>(
                 .build()
                 .map_err(OpenError::Other)?;
             let options = postgres_options(settings);
+            postgres::validate(&options)?;
             Ok(runtime.block_on(on_postgres(&options))?)
         }
     }

@@ -3,6 +3,7 @@
 //! Start: address, HTTP (answering 503), database, replies, then requests are let in. Stop: nothing new
 //! is taken, what is under way gets its time, then the database is closed.
 
+pub mod copy;
 pub mod database;
 
 use std::{fmt, io, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};

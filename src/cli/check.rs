@@ -23,6 +23,7 @@ pub(super) fn run(command: &Check, config: &Config) -> Result<(), CommandError> 
     if command.live {
         return live(config.http.listen);
     }
+    database::validate(&config.database)?;
     print("configuration: ok")?;
     let pending = database::status(&config.database)?
         .iter()
@@ -39,6 +40,7 @@ pub(super) fn run(command: &Check, config: &Config) -> Result<(), CommandError> 
             code: UNAVAILABLE,
         });
     }
+    database::refuse_unfinished(&config.database)?;
     match pending {
         0 => print("database: ok"),
         _ => print(format_args!(

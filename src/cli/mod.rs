@@ -4,6 +4,7 @@
 //! database failed while writing; 78 the configuration was refused.
 
 mod check;
+mod copy;
 mod migrate;
 mod serve;
 mod show;
@@ -43,6 +44,8 @@ enum Command {
     /// Look at or change the database's schema
     #[command(subcommand)]
     Migrate(migrate::Migrate),
+    /// Move everything from one database into another; a run that was cut off goes on where it was
+    Copy(copy::Copy),
     /// Check the configuration and the database, or a running service
     Check(check::Check),
     /// Look at the configuration
@@ -134,6 +137,7 @@ fn dispatch(command: Command, given: &Given) -> Result<(), CommandError> {
             serve::run(Config::new(&given.settings)?, Duty::Replies { listens })
         }
         Command::Migrate(migrate) => migrate::run(migrate, &given.settings),
+        Command::Copy(copy) => copy::run(&copy, &given.settings),
         Command::Check(check) => check::run(&check, &Config::new(&given.settings)?),
         Command::Config(show::Show::Show) => show::run(given),
     }

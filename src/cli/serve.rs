@@ -17,7 +17,7 @@ pub(super) struct Serve {
 pub(super) fn run(config: Config, duty: Duty) -> Result<(), CommandError> {
     if duty != Duty::Everything && matches!(config.database, Database::Sqlite(_)) {
         return Err(CommandError {
-            message: "several processes cannot share an embedded database".to_owned(),
+            message: "workers and nodes that leave them the replies need PostgreSQL: a SQLite database belongs to one process".to_owned(),
             hint: "run plain `engagement serve`, or give a server's: --database-url postgres://user@host/database".to_owned(),
             code: super::REFUSED,
         });

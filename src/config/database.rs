@@ -59,15 +59,26 @@ pub fn section(settings: &Settings) -> Result<Database, ConfigError> {
         }
         (None, None) => return refuse_replica(settings, Database::default()),
     };
+    match at("--database-url", url, settings)? {
+        Database::Postgres(database) => Ok(Database::Postgres(PostgresSettings {
+            replica_url: settings.database_replica_url.clone(),
+            ..database
+        })),
+        database @ Database::Sqlite(_) => refuse_replica(settings, database),
+    }
+}
+
+/// The database with this URL, which this flag gives.
+pub fn at(flag: &str, url: &DatabaseUrl, settings: &Settings) -> Result<Database, ConfigError> {
     match url.expose().split_once(':') {
         Some(("postgres" | "postgresql", _)) => Ok(Database::Postgres(PostgresSettings {
             url: url.clone(),
-            replica_url: settings.database_replica_url.clone(),
+            replica_url: None,
             readers: at_least_one("database_readers", settings.database_readers.unwrap_or(2))?,
-            writers: at_least_one("database_writers", settings.database_writers.unwrap_or(2))?,
+            writers: at_least_one("database_writers", settings.database_writers.unwrap_or(1))?,
             statement_timeout: Duration::from_secs(settings.database_timeout_s.unwrap_or(5).max(1)),
         })),
-        _ => refuse_replica(settings, Database::Sqlite(parse_sqlite(url.expose())?)),
+        _ => Ok(Database::Sqlite(parse_sqlite(flag, url.expose())?)),
     }
 }
 
@@ -82,12 +93,12 @@ fn refuse_replica(settings: &Settings, database: Database) -> Result<Database, C
     ))
 }
 
-fn parse_sqlite(url: &str) -> Result<PathBuf, ConfigError> {
+fn parse_sqlite(flag: &str, url: &str) -> Result<PathBuf, ConfigError> {
     let wrong = |problem: &str| {
         Err(ConfigError::new(
-            "database_url",
+            flag.trim_start_matches('-').replace('-', "_"),
             problem,
-            "for instance: --database-url sqlite:engagement.db, or --database-url postgres://user@host/database",
+            format!("for instance: {flag} sqlite:engagement.db, or {flag} postgres://user@host/database"),
         ))
     };
     match url.split_once(':') {
@@ -116,7 +127,7 @@ mod tests {
             panic!("no PostgreSQL database");
         };
         assert_eq!(settings.url.expose(), "postgresql://me@db/chat");
-        assert_eq!((settings.readers, settings.writers), (2, 2));
+        assert_eq!((settings.readers, settings.writers), (2, 1));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::path::Path;
 use clap::{ArgMatches, parser::ValueSource};
 
 pub use access::{Access, SEED_KEY};
-pub use database::{Database, PostgresSettings, section as database};
+pub use database::{Database, PostgresSettings, at as database_at, section as database};
 pub use error::ConfigError;
 pub use http::{HttpSettings, Reads};
 pub use logs::{LogFormat, LogLevel, LogSettings, LoggedIds};

@@ -116,7 +116,7 @@ settings! {
     /// Connections to PostgreSQL that short reads share
     database_readers: usize, "ENGAGEMENT_DATABASE_READERS", "NUMBER", default "2";
     /// Connections to PostgreSQL that write messages, each a group at a time
-    database_writers: usize, "ENGAGEMENT_DATABASE_WRITERS", "NUMBER", default "2";
+    database_writers: usize, "ENGAGEMENT_DATABASE_WRITERS", "NUMBER", default "1";
     /// Seconds that a statement may take in PostgreSQL, waiting for locks included
     database_timeout_s: u64, "ENGAGEMENT_DATABASE_TIMEOUT_S", "SECONDS", default "5";
     /// The API key that writes need

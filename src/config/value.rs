@@ -32,35 +32,41 @@ impl FromStr for DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A password can also be a parameter, and a parameter holds nothing that people must see.
-        let (url, parameters) = self.0.split_once('?').unwrap_or((&self.0, ""));
-        let parameters = parameters.split('&').filter(|parameter| !parameter.is_empty());
-        let shown: Vec<_> = parameters
-            .map(|parameter| {
-                if parameter.starts_with("password") {
-                    "password=***"
-                } else {
-                    parameter
+        let (scheme, rest) = match self.0.split_once(':') {
+            Some(("sqlite", _)) => return f.write_str(&self.0),
+            Some((scheme, rest)) => (format!("{scheme}:"), rest),
+            None => (String::new(), self.0.as_str()),
+        };
+        let slashes = rest
+            .get(..2)
+            .filter(|slashes| *slashes == "//")
+            .unwrap_or_default();
+        let rest = rest.strip_prefix(slashes).unwrap_or(rest);
+        // Whatever stands between a colon and the last @ may belong to a password, also to one that should have been
+        // encoded: a mistyped URL may show too little, but never the secret.
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        let user = rest.strip_suffix(place).and_then(|user| user.strip_suffix('@'));
+        let shown = match user.map(|user| user.split_once(':').ok_or(user)) {
+            None => place.to_owned(),
+            Some(Ok((name, _))) => format!("{name}:***@{place}"),
+            Some(Err(name)) => format!("{name}@{place}"),
+        };
+        write!(f, "{scheme}{slashes}")?;
+        // A password can also be a parameter.
+        let ends = ['?', '&', ' '];
+        for part in shown.split_inclusive(ends) {
+            match part.split_once('=') {
+                Some((name, value)) if name.contains("password") => {
+                    write!(
+                        f,
+                        "{name}=***{}",
+                        value.trim_start_matches(|c| !ends.contains(&c))
+                    )?;
                 }
-            })
-            .collect();
-        let before = url.rfind('@').and_then(|at| url.get(..at));
-        match before.and_then(|before| Some((before, before.find("://")? + 3))) {
-            Some((before, user)) => {
-                let user = before.get(user..).unwrap_or_default();
-                let name = user.split(':').next().unwrap_or_default();
-                let scheme = before.strip_suffix(user).unwrap_or_default();
-                let place = url.strip_prefix(before).unwrap_or_default();
-                let secret = if user.contains(':') { ":***" } else { "" };
-                write!(f, "{scheme}{name}{secret}{place}")?;
+                _ => f.write_str(part)?,
             }
-            None => f.write_str(url)?,
         }
-        if shown.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "?{}", shown.join("&"))
-        }
+        Ok(())
     }
 }
 
@@ -137,6 +143,16 @@ mod tests {
                 "postgres:///chat?user=me&password=secret",
                 "postgres:///chat?user=me&password=***",
             ),
+            (
+                "postgres://me@db/chat?password=se@cret&sslpassword=secret&sslmode=require",
+                "postgres://me@db/chat?password=***&sslpassword=***&sslmode=require",
+            ),
+            ("postgres://me:se?cr@et/x@db/chat", "postgres://me:***@db/chat"),
+            ("postgres:me:secret@db/chat", "postgres:me:***@db/chat"),
+            ("mysql://me:secret@db/chat", "mysql://me:***@db/chat"),
+            ("postgres://", "postgres://"),
+            ("host=db password=secret user=me", "host=db password=*** user=me"),
+            ("", ""),
         ] {
             assert_eq!(DatabaseUrl::from(url).to_string(), shown);
             assert_eq!(format!("{:?}", DatabaseUrl::from(url)), shown);

@@ -2,18 +2,49 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{ConversationId, Lease, MessageId};
+use super::{Engine, run};
+use crate::{
+    model::{ConversationId, Lease, MessageId},
+    store::Claimant,
+};
 
 /// A handle to the replies that this process is working on.
-#[derive(Debug, Clone, Default)]
-pub struct Intake(Arc<Mutex<HashMap<Lease, CancellationToken>>>);
+#[derive(Clone, Default)]
+pub struct Intake(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    running: Mutex<HashMap<Lease, CancellationToken>>,
+    /// Who works on replies, if this process does.
+    engine: OnceLock<Weak<Engine>>,
+}
 
 impl Intake {
+    /// Somebody who could begin on one more reply; `None` when all hands are full, or replies are left to others.
+    pub fn claimant(&self) -> Option<Claimant> {
+        let engine = self.0.engine.get()?.upgrade()?;
+        if engine.shutdown.has_begun() {
+            return None;
+        }
+        let hands = engine.hands.try_take()?;
+        let lease = engine.settings.lease;
+        Some(Claimant::new(lease, move |claimed| {
+            let engine_of_run = Arc::clone(&engine);
+            engine.shutdown.spawn(run::run(engine_of_run, claimed, hands));
+        }))
+    }
+
+    /// From now on there is somebody to work on replies.
+    pub(super) fn staff(&self, engine: &Arc<Engine>) {
+        // A second engine would have an intake of its own.
+        let _ = self.0.engine.set(Arc::downgrade(engine));
+    }
+
     /// The conversation is gone: nobody waits for its replies any more.
     pub fn call_off_conversation(&self, conversation: ConversationId) {
         self.call_off(|lease| lease.conversation == conversation);
@@ -54,7 +85,7 @@ impl Intake {
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<Lease, CancellationToken>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

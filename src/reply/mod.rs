@@ -6,23 +6,31 @@
 //!   └── retry, release, lost lease
 //! ```
 //!
-//! The queue is the store's; nothing here is remembered across a crash. The `pool` claims what is due
-//! and `run`s it; the `sweeper` renews the leases of what runs and takes back what others lost. A
+//! The queue is the store's; nothing here is remembered across a crash. Whoever stores a message asks the `intake` for a
+//! free hand, which the store may claim the reply for at once. The `pool` claims what else is due and `run`s it; the `sweeper` renews the leases of what runs and takes back what others lost. A
 //! reply is finished under the lease it was claimed with, so however often it is worked on, it is
 //! answered once.
 
 mod backoff;
+mod hands;
 mod intake;
 mod pool;
 mod run;
 mod sweeper;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use intake::Intake;
 
+use self::hands::Hands;
+
 use crate::{
-    clock::Clock, config::ReplySettings, ids::IdSource, provider::Provider, shutdown::Shutdown, store::Store,
+    clock::{Clock, Seldom},
+    config::ReplySettings,
+    ids::IdSource,
+    provider::Provider,
+    shutdown::Shutdown,
+    store::Store,
 };
 
 /// Everything that working on replies takes.
@@ -33,6 +41,9 @@ pub(crate) struct Engine {
     ids: IdSource,
     settings: ReplySettings,
     intake: Intake,
+    hands: Hands,
+    /// Keeps replies that wait for the same store from telling it one by one.
+    complaints: Seldom,
     shutdown: Shutdown,
 }
 
@@ -52,10 +63,13 @@ pub fn start(
         provider,
         clock,
         ids,
+        hands: Hands::new(settings.workers),
         settings,
         intake,
+        complaints: Seldom::every(Duration::from_secs(1)),
         shutdown: shutdown_for_engine,
     });
+    engine.intake.staff(&engine);
     shutdown.spawn(pool::run(Arc::clone(&engine)));
     shutdown.spawn(sweeper::run(engine));
 }

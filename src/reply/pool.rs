@@ -2,23 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
-};
+use tokio::{sync::Notify, time::sleep};
 
-use super::{Engine, run};
+use super::{Engine, hands::Pair, run};
 
-/// Replies whose answer is being stored do not count as being at the provider. This bounds both together, as a
-/// multiple of the workers: several commits' worth, so that the queue drains as fast as the disk allows.
-const IN_FLIGHT_PER_WORKER: usize = 4;
+/// How soon a claim may follow one that failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(engine: Arc<Engine>) {
-    let at_provider = Arc::new(Semaphore::new(engine.settings.workers));
-    let in_flight = Arc::new(Semaphore::new(engine.settings.workers * IN_FLIGHT_PER_WORKER));
     // A wake-up that comes between a claim and the wait for it is kept, so none is missed.
     let wakeups = engine.store.wakeups();
-    while let Some(hands) = free_hands(&engine, &at_provider, &in_flight).await {
+    while let Some(hands) = free_hands(&engine).await {
         let wanted = hands.len();
         let now = engine.clock.now();
         let found = match engine
@@ -36,62 +30,56 @@ pub(super) async fn run(engine: Arc<Engine>) {
             }
             Err(error) => {
                 tracing::warn!(%error, "claiming replies failed");
-                0
+                drop(hands);
+                rest(&engine, &wakeups).await;
+                continue;
             }
         };
         if found < wanted {
             tokio::select! {
                 () = wakeups.notified() => {}
-                () = sleep(pause(&engine).await) => {}
+                // Inside, because looking into a queue that is cut off takes long.
+                () = async { sleep(pause(&engine).await).await } => {}
                 () = engine.shutdown.begun() => {}
             }
         }
     }
 }
 
-/// What a reply holds while it is worked on.
-pub(super) struct Hands {
-    /// Until the provider has answered.
-    pub(super) at_provider: OwnedSemaphorePermit,
-    /// Until the answer is stored.
-    pub(super) in_flight: OwnedSemaphorePermit,
-}
-
 /// Waits for at least one pair of free hands and takes all there are; `None` once stopping has begun.
-async fn free_hands(
-    engine: &Engine,
-    at_provider: &Arc<Semaphore>,
-    in_flight: &Arc<Semaphore>,
-) -> Option<Vec<Hands>> {
-    let first = async {
-        let at_provider = Arc::clone(at_provider).acquire_owned().await.ok()?;
-        let in_flight = Arc::clone(in_flight).acquire_owned().await.ok()?;
-        Some(Hands {
-            at_provider,
-            in_flight,
-        })
-    };
+async fn free_hands(engine: &Engine) -> Option<Vec<Pair>> {
     let first = tokio::select! {
         biased;
         () = engine.shutdown.begun() => return None,
-        first = first => first?,
+        first = engine.hands.take() => first?,
     };
-    let mut hands = vec![first];
-    while let (Ok(at_provider), Ok(in_flight)) = (
-        Arc::clone(at_provider).try_acquire_owned(),
-        Arc::clone(in_flight).try_acquire_owned(),
-    ) {
-        hands.push(Hands {
-            at_provider,
-            in_flight,
-        });
+    let others = std::iter::from_fn(|| engine.hands.try_take());
+    Some(std::iter::once(first).chain(others).collect())
+}
+
+/// After a claim that failed: waits for a wake-up or the next poll, but never less than a moment. Wake-ups may come over
+/// a connection that is well, as often as other nodes have reason for them.
+async fn rest(engine: &Engine, wakeups: &Notify) {
+    let come_round = async {
+        sleep(AFTER_FAILURE).await;
+        tokio::select! {
+            () = wakeups.notified() => {}
+            () = sleep(poll(engine)) => {}
+        }
+    };
+    tokio::select! {
+        () = come_round => {}
+        () = engine.shutdown.begun() => {}
     }
-    Some(hands)
+}
+
+fn poll(engine: &Engine) -> Duration {
+    engine.settings.poll.mul_f64(0.75 + engine.ids.jitter() / 2.0)
 }
 
 /// Until the next reply is due, as far as the store knows, and never longer than a poll.
 async fn pause(engine: &Engine) -> Duration {
-    let poll = engine.settings.poll.mul_f64(0.75 + engine.ids.jitter() / 2.0);
+    let poll = poll(engine);
     match engine.store.until_due(engine.clock.now()).await {
         // At least a moment, so that a store which shows replies but gives none is not asked in a circle.
         Ok(Some(due)) => due.clamp(Duration::from_millis(5), poll),

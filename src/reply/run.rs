@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tokio::time::sleep;
 
-use super::{Engine, backoff, intake::Running, pool::Hands};
+use super::{Engine, backoff, hands::Pair, intake::Running};
 use crate::{
     clock::Stopwatch,
     model::{ClaimedReply, Failure, Finished, Lease, MessageText, Outcome},
@@ -14,9 +14,9 @@ use crate::{
     telemetry::ids::Logged,
 };
 
-pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Hands) {
+pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair) {
     let watch = Stopwatch::start();
-    let Hands {
+    let Pair {
         at_provider,
         in_flight,
     } = hands;
@@ -99,7 +99,9 @@ async fn finish(engine: &Engine, lease: Lease, outcome: Outcome, running: &Runni
         {
             Ok(finished) => return Some(finished),
             Err(error @ (store::Error::Unavailable(_) | store::Error::Full)) => {
-                tracing::warn!(%error, conversation = %Logged(lease.conversation), "storing a reply failed, trying again");
+                if let Some(unsaid) = engine.complaints.pass() {
+                    tracing::warn!(%error, conversation = %Logged(lease.conversation), unsaid, "storing a reply failed, trying again");
+                }
             }
             Err(error) => {
                 tracing::error!(%error, conversation = %Logged(lease.conversation), "storing a reply failed");

@@ -21,7 +21,15 @@ impl Service {
             text,
             now,
         };
-        let message = self.store.append_message(new).await?.ok_or(Error::NotFound)?;
+        let claimant = match role {
+            Role::User => self.replies.claimant(),
+            Role::Assistant => None,
+        };
+        let appended = match claimant {
+            Some(claimant) => self.store.append_and_claim(new, claimant).await?,
+            None => self.store.append_message(new).await?,
+        };
+        let message = appended.ok_or(Error::NotFound)?;
         tracing::info!(conversation = %Logged(conversation), role = role.as_str(), "message created");
         Ok(message)
     }

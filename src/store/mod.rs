@@ -13,6 +13,7 @@
 //! - A reply is finished by the holder of its current lease, or not at all.
 //! - What a deletion acknowledged is gone, and nothing that was under way brings it back.
 
+pub mod copy;
 mod error;
 pub mod postgres;
 mod schema;
@@ -45,6 +46,32 @@ pub enum PageAnswer {
     NoConversation,
 }
 
+/// Somebody who is free to work on the reply to a message that is about to be appended.
+pub struct Claimant {
+    lease: Duration,
+    begin: Box<dyn FnOnce(ClaimedReply) + Send + Sync>,
+}
+
+impl Claimant {
+    /// Somebody who takes a lease of this length and, once it is stored, begins. Must not block.
+    pub fn new(lease: Duration, begin: impl FnOnce(ClaimedReply) + Send + Sync + 'static) -> Self {
+        Self {
+            lease,
+            begin: Box::new(begin),
+        }
+    }
+
+    /// How long the lease is to last.
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Hands over the reply, whose lease is stored. Whoever is dropped instead was not needed.
+    pub fn begin(self, claimed: ClaimedReply) {
+        (self.begin)(claimed);
+    }
+}
+
 /// Conversations and their messages.
 #[async_trait]
 pub trait ConversationStore: Send + Sync {
@@ -60,6 +87,14 @@ pub trait ConversationStore: Send + Sync {
     /// Appends a message and moves the conversation's date. A user message is stored together with
     /// its reply, queued and due at once. `None` when there is no such conversation.
     async fn append_message(&self, new: NewMessage) -> Result<Option<Message>>;
+
+    /// Appends a user message whose reply may be claimed in the same breath: the claimant begins once message, reply
+    /// and lease are stored, whether or not anybody still waits for this future. Without need for a claimant it is as
+    /// [`ConversationStore::append_message`], and whoever is woken claims the reply.
+    async fn append_and_claim(&self, new: NewMessage, claimant: Claimant) -> Result<Option<Message>> {
+        drop(claimant);
+        self.append_message(new).await
+    }
 
     /// Reads a message of this conversation.
     async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>>;

@@ -1,5 +1,7 @@
 //! The history of the schema, the same on every database. Each adapter has the SQL of each step.
 
+use std::fmt;
+
 use crate::model::Timestamp;
 
 /// One step of the schema's history.
@@ -27,6 +29,49 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
 
 /// The last migration this program knows.
 pub const LATEST: u32 = 6;
+
+/// Why this program cannot copy a database: it would leave things out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherSchema {
+    /// So many migrations are still to be applied.
+    Older(usize),
+    /// A newer program has added to it.
+    Newer,
+}
+
+impl OtherSchema {
+    /// What to do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Older(_) => "bring it up to date: run `engagement migrate apply` on it",
+            Self::Newer => "copy it with the newer version of engagement",
+        }
+    }
+}
+
+impl fmt::Display for OtherSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Older(pending) => write!(f, "its schema is not up to date, migrations pending: {pending}"),
+            Self::Newer => f.write_str("its schema was made by a newer program"),
+        }
+    }
+}
+
+/// Refuses every schema but the latest that this program knows.
+pub(super) fn refuse_other(history: &[MigrationState]) -> Result<(), OtherSchema> {
+    let pending = history.iter().filter(|state| state.applied.is_none()).count();
+    if history.iter().any(|state| state.version > LATEST) {
+        Err(OtherSchema::Newer)
+    } else if pending > 0 {
+        Err(OtherSchema::Older(pending))
+    } else {
+        Ok(())
+    }
+}
+
+/// What to do about a database into which another one is still to be copied.
+pub(super) const FINISH_COPY: &str = "finish it: engagement copy --from … --to …";
 
 const _: () = assert!(
     MIGRATIONS.len() == LATEST as usize,
@@ -87,5 +132,16 @@ mod tests {
             Some((2, None))
         );
         assert_eq!(history.last(), Some(&newer));
+    }
+
+    #[test]
+    fn only_the_latest_schema_is_copied() {
+        let now = Some(Timestamp::from_micros(7));
+        let mut history: Vec<_> = MIGRATIONS.iter().map(|migration| migration.state(now)).collect();
+        assert_eq!(refuse_other(&history), Ok(()));
+        history.push(migration(LATEST + 1, "of_a_newer_program", 1).state(now));
+        assert_eq!(refuse_other(&history), Err(OtherSchema::Newer));
+        history.truncate(4);
+        assert_eq!(refuse_other(&super::history(history)), Err(OtherSchema::Older(2)));
     }
 }

@@ -15,6 +15,7 @@
 mod architecture;
 mod cli;
 mod contract;
+mod copy;
 mod docs;
 mod faults;
 mod http;

@@ -248,8 +248,11 @@ async fn one_way_loses_answers_or_requests() {
         assert_eq!(echo.heard(), "answer?");
 
         proxy.pass();
-        caller.says("hello!").await;
-        caller.gets("hello!").await;
+        caller.says("still?").await;
+        loses(&proxy, 7 + 6 + 6).await;
+        let mut new = Caller::at(&proxy).await;
+        new.says("hello!").await;
+        new.gets("hello!").await;
         assert_eq!(echo.heard(), "answer?hello!", "what was lost stays lost");
     }
 }

@@ -4,6 +4,7 @@ pub mod big;
 pub mod memory;
 pub mod post_lone;
 pub mod post_user;
+pub mod postgres;
 pub mod reads;
 pub mod start;
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub messages: u64,
     /// How long the big conversation may take to fill.
     pub fill_limit: Duration,
+    /// A `PostgreSQL` server, as a role that may create databases.
+    pub postgres: Option<String>,
 }
 
 impl Settings {

@@ -92,13 +92,13 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn make(client: &mut Client, round: u32) -> Result<Vec<String>> {
+pub(super) fn make(client: &mut Client, round: u32) -> Result<Vec<String>> {
     (0..CONVERSATIONS)
         .map(|index| client.conversation(&format!("Round {round}, number {index}")))
         .collect()
 }
 
-fn requests(ids: &[String]) -> Arc<[Vec<u8>]> {
+pub(super) fn requests(ids: &[String]) -> Arc<[Vec<u8>]> {
     let mut requests = Vec::new();
     for text in TEXTS {
         for id in ids {
@@ -109,13 +109,13 @@ fn requests(ids: &[String]) -> Arc<[Vec<u8>]> {
 }
 
 /// What is in the conversations once every reply is there.
-struct Drained {
-    user: u64,
-    assistant: u64,
-    after: Duration,
+pub(super) struct Drained {
+    pub(super) user: u64,
+    pub(super) assistant: u64,
+    pub(super) after: Duration,
 }
 
-fn drain(
+pub(super) fn drain(
     client: &mut Client,
     ids: &[String],
     last: &[Vec<u8>],

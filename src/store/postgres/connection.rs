@@ -32,8 +32,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long a request waits for a connection that is just being opened.
 const OPENING: Duration = Duration::from_secs(1);
 
-/// How long connecting may take, setting the session up included.
-const CONNECTING: Duration = Duration::from_secs(10);
+/// How long connecting may take, setting the session up included. What is lost on the way stays lost, so this is how
+/// long a network that is well again can go unnoticed.
+const CONNECTING: Duration = Duration::from_secs(3);
 
 /// How much longer than the server's own limit a statement may go without an answer, before the connection is given up.
 const GRACE: Duration = Duration::from_secs(1);
@@ -96,6 +97,12 @@ impl Connector {
     pub(super) fn and(mut self, setup: &str) -> Self {
         self.setup.push_str(setup);
         self
+    }
+
+    /// How long whoever asks something has to wait for an answer, or for none: as long as a statement may take, after
+    /// the wait for a session.
+    pub(super) fn longest_wait(&self) -> Duration {
+        self.patience + OPENING
     }
 
     /// Opens a session. Somebody has to drive the connection, or nothing is answered.
@@ -192,10 +199,22 @@ impl Session {
         timeout(GRACE, gone).await.unwrap_or(Ok(()))
     }
 
-    /// Asks the server to stop what this session is doing.
-    pub(super) async fn cancel(&self) {
-        // Nothing to be done about an error: the statement's own time limit remains.
-        let _ = timeout(GRACE, self.client.cancel_token().cancel_query(self.tls.clone())).await;
+    /// Asks the server to stop what this session is doing, and waits until it has. A server that does not has more
+    /// important things on its mind, or is cut off: then the session is given up.
+    pub(super) async fn stop<T>(
+        &self,
+        running: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let stopped = async {
+            // An error is as good as no answer.
+            let _ = self.client.cancel_token().cancel_query(self.tls.clone()).await;
+            running.await
+        };
+        if let Ok(outcome) = timeout(GRACE, stopped).await {
+            return outcome;
+        }
+        self.condemn();
+        Err(Problem::Lost("the server does not answer".to_owned()))
     }
 
     /// Gives this session up: its link opens another.

@@ -1,4 +1,7 @@
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures_util::FutureExt;
 use tokio_postgres::Row;
@@ -55,15 +58,21 @@ fn ids_of(rows: &[Row]) -> Result<HashSet<Uuid>, Problem> {
 }
 
 pub(super) async fn read(store: &PostgresStore, id: ConversationId) -> Result<Option<Conversation>> {
-    let row = store
-        .readers
-        .row(
+    store.readers.lookups.conversation(id).await
+}
+
+/// Reads conversations. Gives those that exist.
+pub(super) async fn find(db: Arc<Session>, ids: &[Uuid]) -> Result<HashMap<Uuid, Conversation>, Problem> {
+    let rows = db
+        .rows(
             "-- conversation
-             SELECT title, description, created_at, updated_at FROM conversations WHERE id = $1",
-            &[&id.as_uuid()],
+             SELECT id, title, description, created_at, updated_at FROM conversations WHERE id = ANY ($1)",
+            &[&ids],
         )
         .await?;
-    Ok(row.map(|row| from_row(id, &row)).transpose()?)
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, from_row(row)?)))
+        .collect()
 }
 
 pub(super) async fn delete(store: &PostgresStore, id: ConversationId) -> Result<bool> {
@@ -105,12 +114,12 @@ pub(super) async fn lock(db: &Session, id: ConversationId) -> Result<bool, Probl
     Ok(row.is_some())
 }
 
-fn from_row(id: ConversationId, row: &Row) -> Result<Conversation, Problem> {
+fn from_row(row: &Row) -> Result<Conversation, Problem> {
     Ok(Conversation {
-        id,
-        title: row.try_get::<_, Option<String>>(0)?.map(Title::from_stored),
-        description: Description::from_stored(row.try_get(1)?),
-        created: Timestamp::from_micros(row.try_get(2)?),
-        updated: Timestamp::from_micros(row.try_get(3)?),
+        id: ConversationId::new(row.try_get(0)?),
+        title: row.try_get::<_, Option<String>>(1)?.map(Title::from_stored),
+        description: Description::from_stored(row.try_get(2)?),
+        created: Timestamp::from_micros(row.try_get(3)?),
+        updated: Timestamp::from_micros(row.try_get(4)?),
     })
 }

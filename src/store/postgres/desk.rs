@@ -126,10 +126,7 @@ where
         let mut running = work(&session);
         let outcome = tokio::select! {
             outcome = &mut running => outcome,
-            () = answer.closed(), if abandoned == Abandoned::IsCancelled => {
-                session.cancel().await;
-                running.await
-            }
+            () = answer.closed(), if abandoned == Abandoned::IsCancelled => session.stop(running).await,
         };
         // Nobody may be waiting any more; what was done stays done.
         let _ = answer.send(outcome.map_err(Error::from));

@@ -1,6 +1,6 @@
 //! What the server's error codes, and the end of a connection, mean for us.
 
-use std::fmt;
+use std::{error::Error as _, fmt, io};
 
 use tokio_postgres::error::{Severity, SqlState};
 
@@ -20,6 +20,17 @@ pub(super) enum Problem {
 impl Problem {
     pub(super) fn unavailable(reason: impl Into<String>) -> Self {
         Self::Refused(Error::Unavailable(reason.into()))
+    }
+}
+
+impl Problem {
+    /// What this user may not do, if that is what is wrong.
+    pub(super) fn forbidden(&self) -> Option<&str> {
+        let Self::Refused(Error::Other(cause)) = self else {
+            return None;
+        };
+        let failed = cause.downcast_ref::<Failed>()?;
+        (failed.code == SqlState::INSUFFICIENT_PRIVILEGE.code()).then_some(failed.message.as_str())
     }
 }
 
@@ -96,14 +107,54 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// The driver's error with its causes; a server's error by its message alone.
+/// The driver's error with its causes; a server's error, and why it cannot be connected to, by that alone.
 pub(super) fn shown(error: &tokio_postgres::Error) -> String {
     if let Some(database) = error.as_db_error() {
         return database.message().to_owned();
     }
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+    match (error.to_string().as_str(), error.source()) {
+        ("error connecting to server", Some(cause)) => cause.to_string(),
+        ("error performing TLS handshake", Some(cause)) => format!("TLS: {cause}"),
+        (said, Some(cause)) => format!("{said}: {cause}"),
+        (said, None) => said.to_owned(),
+    }
+}
+
+/// Why there is no connection, told apart by who can do something about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unconnected {
+    /// The server is away, starting, stopping or full.
+    Away,
+    /// The server, or what we know of it, does not do for the `sslmode` that was asked for.
+    Insecure,
+    /// The server does not let us in, or needs something that we were not given.
+    Refused,
+}
+
+impl From<&tokio_postgres::Error> for Unconnected {
+    fn from(error: &tokio_postgres::Error) -> Self {
+        if let Some(code) = error.code() {
+            return Self::from(code);
+        }
+        // The driver tells the kinds of its own errors by their texts only.
+        match error.to_string().as_str() {
+            "error performing TLS handshake" => match error.source().and_then(|cause| cause.downcast_ref()) {
+                // What rustls objects to is "invalid data"; anything else befell the connection.
+                Some(cause) if io::Error::kind(cause) != io::ErrorKind::InvalidData => Self::Away,
+                _ => Self::Insecure,
+            },
+            "invalid configuration" | "authentication error" => Self::Refused,
+            _ => Self::Away,
+        }
+    }
+}
+
+impl From<&SqlState> for Unconnected {
+    fn from(code: &SqlState) -> Self {
+        match code.code().get(..2) {
+            Some("57" | "53" | "08") => Self::Away,
+            _ => Self::Refused,
+        }
     }
 }
 

@@ -9,14 +9,19 @@ use super::{
     connection::Session,
     conversations,
     error::{Problem, stored},
+    replies::micros,
     writer::Saying,
 };
 use crate::{
     model::{ConversationId, Message, MessageId, MessageText, NewMessage, Role, Timestamp, fold},
-    store::Result,
+    store::{Claimant, Result},
 };
 
-pub(super) async fn append(store: &PostgresStore, new: NewMessage) -> Result<Option<Message>> {
+pub(super) async fn append(
+    store: &PostgresStore,
+    new: NewMessage,
+    claimant: Option<Claimant>,
+) -> Result<Option<Message>> {
     let folded = folded(&new.text);
     store
         .writer
@@ -24,6 +29,7 @@ pub(super) async fn append(store: &PostgresStore, new: NewMessage) -> Result<Opt
             new,
             folded,
             answers: None,
+            claimant,
         })
         .await
 }
@@ -37,8 +43,6 @@ pub(super) fn folded(text: &MessageText) -> Option<String> {
 
 /// Appends messages and answers in one statement. Gives the dates of those that found a place: that have a
 /// conversation and, if they answer, still hold their lease.
-///
-/// Conversations are taken in the order of their ids, so that no two groups wait for each other.
 pub(super) async fn append_all(
     db: &Session,
     sayings: &[&Saying],
@@ -61,48 +65,24 @@ pub(super) async fn append_all(
         .iter()
         .map(|saying| saying.answers.map(|lease| lease.token))
         .collect();
+    let leases: Vec<_> = sayings
+        .iter()
+        .map(|saying| saying.claimant.as_ref().map(|claimant| micros(claimant.lease())))
+        .collect();
     let placed = db
         .rows(
-            "-- append_message, finish_reply: answered
-             WITH asked AS MATERIALIZED (
-                 SELECT *, CASE WHEN $9 THEN said_at ELSE (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
-                           END AS now
-                 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::uuid[],
-                             $8::bigint[])
-                      WITH ORDINALITY
-                      AS asked (id, conversation_id, role, said_at, text, folded, reply_to, lease_token, place)
-             ), locked AS MATERIALIZED (
-                 SELECT id, last_seq, updated_at FROM conversations WHERE id = ANY ($2) ORDER BY id FOR UPDATE
-             ), closed AS (
-                 UPDATE replies SET status = 'succeeded', lease_until = NULL, finished_at = greatest(started_at, now)
-                 FROM asked JOIN locked ON locked.id = conversation_id
-                 WHERE message_id = reply_to AND replies.lease_token = asked.lease_token AND status = 'running'
-                 RETURNING message_id
-             ), placed AS MATERIALIZED (
-                 SELECT asked.*, last_seq + row_number() OVER earlier AS seq,
-                        greatest(updated_at, max(said_at) OVER earlier) AS at
-                 FROM asked JOIN locked ON locked.id = conversation_id
-                 WHERE reply_to IS NULL OR reply_to IN (SELECT message_id FROM closed)
-                 WINDOW earlier AS (PARTITION BY conversation_id ORDER BY place)
-             ), stored AS (
-                 INSERT INTO messages (id, conversation_id, seq, role, created_at, updated_at, text, folded, reply_to)
-                 SELECT id, conversation_id, seq, role, at, at, text, folded, reply_to FROM placed
-             ), queued AS (
-                 INSERT INTO replies (message_id, conversation_id, run_after, created_at)
-                 SELECT id, conversation_id, CASE WHEN $9 THEN at ELSE now END, at FROM placed WHERE role = 'user'
-             ), moved AS (
-                 UPDATE conversations
-                 SET last_seq = newest.seq, user_count = user_count + users,
-                     assistant_count = assistant_count + assistants, updated_at = at
-                 FROM (SELECT conversation_id, max(seq) AS seq, max(at) AS at,
-                              count(*) FILTER (WHERE role = 'user') AS users,
-                              count(*) FILTER (WHERE role = 'assistant') AS assistants
-                       FROM placed GROUP BY conversation_id) AS newest
-                 WHERE conversations.id = newest.conversation_id
-             )
-             SELECT id, at FROM placed",
+            include_str!("append.sql"),
             &[
-                &ids, &conversations, &roles, &dates, &texts, &folded, &answered, &tokens, &trusts_caller,
+                &ids,
+                &conversations,
+                &roles,
+                &dates,
+                &texts,
+                &folded,
+                &answered,
+                &tokens,
+                &trusts_caller,
+                &leases,
             ],
         )
         .await?;

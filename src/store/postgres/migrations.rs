@@ -107,6 +107,7 @@ async fn apply_alone(db: &Session) -> Result<Vec<MigrationState>, OpenError> {
                 }
                 // Whether it was applied shows when the server is back.
                 Err(Problem::Lost(reason)) => return Err(Problem::Lost(reason).into()),
+                Err(problem) if problem.forbidden().is_some() => return Err(problem.into()),
                 Err(problem) => {
                     return Err(OpenError::Migration {
                         version: migration.version,

@@ -1,16 +1,18 @@
 //! The shared database: PostgreSQL, for several nodes over the same data.
 //!
-//! Short reads share a few connections and travel together (`readers`); new messages and answers that wait at the same
-//! time are one statement and one commit (`writer`); everything else has a session to itself for as long as it takes
-//! (`desk`). Connections come back by themselves (`connection`). Leases go by the database's clock, and a hint goes to
+//! Short reads share a few connections (`readers`), and what many look up at the same time is one statement (`lookups`);
+//! new messages and answers that wait at the same time are one statement and one commit (`writer`); everything else has a
+//! session to itself for as long as it takes (`desk`). Connections come back by themselves (`connection`). Leases go by the database's clock, and a hint goes to
 //! every node when a reply may be due (`notices`).
 //!
 //! The files have the names of those in [`super::sqlite`], and the same statements in them.
 
 mod connection;
 mod conversations;
+mod copy;
 mod desk;
 mod error;
+mod lookups;
 mod messages;
 mod migrations;
 mod notices;
@@ -28,7 +30,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::{sync::Notify, time::timeout};
 
-pub use open::{OpenError, check_integrity, migrate, status};
+pub use copy::{PostgresArchive, copy_name};
+pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status, validate};
 
 use self::{
     connection::{Connector, Ears, Link},
@@ -37,7 +40,7 @@ use self::{
     url::Target,
     writer::Writer,
 };
-use super::{ConversationStore, PageAnswer, ReplyStore, Result, Store};
+use super::{Claimant, ConversationStore, PageAnswer, ReplyStore, Result, Store};
 use crate::{
     model::{
         ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessageQuery,
@@ -92,7 +95,7 @@ impl Options {
             url: url.into(),
             replica_url: None,
             readers: 2,
-            writers: 2,
+            writers: 1,
             statement_timeout: Duration::from_secs(5),
             scan_deadline: Duration::from_secs(15),
             insist_on_durability: false,
@@ -125,11 +128,13 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// Opens the database for a node: examines the server, brings the schema up to date, and opens the connections.
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
-        migrate(options).await?;
+        validate(options)?;
+        let prepared = open::prepare(options).await?;
         let target = Target::parse(&options.url).map_err(OpenError::Url)?;
         let database = target.shown();
         let short = Connector::new(target.clone(), options.statement_timeout).map_err(OpenError::Url)?;
         let long = Connector::new(target, options.scan_deadline).map_err(OpenError::Url)?;
+        let (short, long) = (short.and(copy::ENTER), long.and(copy::ENTER));
         let (workers, links) = (Shutdown::default(), Shutdown::default());
         let notices = Notices::start(short.clone(), (&links, &workers));
         let open = |at: usize| {
@@ -164,7 +169,9 @@ impl PostgresStore {
             links,
         };
         // A replica that is away is no reason not to start.
-        if timeout(OPENING, store.opened()).await.is_err() {
+        let opened = timeout(OPENING, store.opened()).await;
+        prepared.close().await;
+        if opened.is_err() {
             store.close().await;
             let cause = "opening the connections takes too long".to_owned();
             return Err(OpenError::Unreachable { database, cause });
@@ -184,10 +191,12 @@ impl PostgresStore {
 }
 
 fn open_replica(url: &str, options: &Options, tasks: (&Shutdown, &Shutdown)) -> Result<Readers, OpenError> {
-    let wrong = |problem: String| OpenError::Url(format!("the replica's: {problem}"));
-    let target = Target::parse(url).map_err(wrong)?.reading_only();
-    let short = Connector::new(target.clone(), options.statement_timeout).map_err(wrong)?;
-    let long = Connector::new(target, options.scan_deadline).map_err(wrong)?;
+    let target = Target::parse(url).map_err(OpenError::ReplicaUrl)?.reading_only();
+    let connector = |limit| Connector::new(target.clone(), limit).map_err(OpenError::ReplicaUrl);
+    let (short, long) = (
+        connector(options.statement_timeout)?,
+        connector(options.scan_deadline)?,
+    );
     Ok(Readers::start(&short, &long, options.readers, tasks))
 }
 
@@ -206,7 +215,11 @@ impl ConversationStore for PostgresStore {
     }
 
     async fn append_message(&self, new: NewMessage) -> Result<Option<Message>> {
-        messages::append(self, new).await
+        messages::append(self, new, None).await
+    }
+
+    async fn append_and_claim(&self, new: NewMessage, claimant: Claimant) -> Result<Option<Message>> {
+        messages::append(self, new, Some(claimant)).await
     }
 
     async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>> {

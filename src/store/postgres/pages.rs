@@ -1,8 +1,11 @@
 //! Pages of messages. The counts are kept, not counted, and a page is found by its place wherever that is known.
 //! Each page is one statement, and so one snapshot.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{PostgresStore, connection::Session, error::Problem, messages::from_row, readers::Readers};
 use crate::{
@@ -49,7 +52,7 @@ async fn seek_far(db: &Session, query: MessageQuery) -> Result<PageAnswer, Probl
 }
 
 /// Reads a page whose place is known as long as nothing was deleted. `None` where it is not.
-async fn read_at_once(readers: &Readers, query: &MessageQuery) -> Result<Option<PageAnswer>, Problem> {
+async fn read_at_once(readers: &Readers, query: &MessageQuery) -> Result<Option<PageAnswer>> {
     let (RoleFilter::Any, PageNumber::Nth(number)) = (query.filter.role, query.number) else {
         return Ok(None);
     };
@@ -57,23 +60,16 @@ async fn read_at_once(readers: &Readers, query: &MessageQuery) -> Result<Option<
         .checked_mul(query.size.get())
         .and_then(|skipped| i64::try_from(skipped).ok());
     let Some(skipped) = skipped else { return Ok(None) };
-    let size = size(query);
-    let rows = readers
-        .rows(
-            "-- messages: with the conversation, which has a row here even when the page has none
-             SELECT id, role, text, created_at, updated_at, user_count + assistant_count,
-                    user_count + assistant_count = last_seq
-             FROM (SELECT user_count, assistant_count, last_seq FROM conversations WHERE id = $1) AS conversation
-                  LEFT JOIN LATERAL (SELECT id, role, text, created_at, updated_at, seq FROM messages
-                                     WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS page ON true
-             ORDER BY seq",
-            &[&query.conversation.as_uuid(), &skipped, &size],
-        )
-        .await?;
+    let place = Place {
+        conversation: query.conversation.as_uuid(),
+        skipped,
+        size: size(query),
+    };
+    let rows = readers.lookups.page(place).await?;
     let Some(first) = rows.first() else {
         return Ok(Some(PageAnswer::NoConversation));
     };
-    let (count, is_dense): (i64, bool) = (first.try_get(5)?, first.try_get(6)?);
+    let (count, is_dense) = tally(first)?;
     if skipped > 0 && !is_dense {
         return Ok(None);
     }
@@ -86,6 +82,50 @@ async fn read_at_once(readers: &Readers, query: &MessageQuery) -> Result<Option<
         }),
         None => PageAnswer::NoSuchPage,
     }))
+}
+
+/// Where a page is, as long as nothing was deleted.
+pub(super) struct Place {
+    conversation: Uuid,
+    skipped: i64,
+    size: i64,
+}
+
+/// Reads the rows of pages by their places. A conversation has a row even when the page has none.
+pub(super) async fn turn_to(db: Arc<Session>, places: &[Place]) -> Result<Vec<Vec<Row>>, Problem> {
+    let conversations: Vec<_> = places.iter().map(|place| place.conversation).collect();
+    let skipped: Vec<_> = places.iter().map(|place| place.skipped).collect();
+    let sizes: Vec<_> = places.iter().map(|place| place.size).collect();
+    let rows = db
+        .rows(
+            "-- messages: pages by their places, each in order; a page's own order is that of `seq`
+             SELECT id, role, text, created_at, updated_at, user_count + assistant_count,
+                    user_count + assistant_count = last_seq, place
+             FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
+                  WITH ORDINALITY AS asked (conversation_id, skipped, size, place)
+                  JOIN LATERAL (SELECT user_count, assistant_count, last_seq FROM conversations
+                                WHERE conversations.id = conversation_id) AS conversation ON true
+                  LEFT JOIN LATERAL (SELECT id, role, text, created_at, updated_at, seq FROM messages
+                                     WHERE messages.conversation_id = asked.conversation_id AND seq > skipped
+                                     ORDER BY seq LIMIT size) AS page ON true
+             ORDER BY place, seq",
+            &[&conversations, &skipped, &sizes],
+        )
+        .await?;
+    let mut pages: Vec<Vec<Row>> = places.iter().map(|_| Vec::new()).collect();
+    for row in rows {
+        let place: i64 = row.try_get(7)?;
+        let page = usize::try_from(place - 1).ok().and_then(|at| pages.get_mut(at));
+        if let Some(page) = page {
+            page.push(row);
+        }
+    }
+    Ok(pages)
+}
+
+/// How many messages there are, and whether none was ever deleted.
+fn tally(row: &Row) -> Result<(i64, bool), Problem> {
+    Ok((row.try_get(5)?, row.try_get(6)?))
 }
 
 /// Finds a page by its place, stepping over entries from the nearer end where messages were deleted or a role is
@@ -125,7 +165,7 @@ const SEEK: &str = "-- messages: by place
 
 /// What [`SEEK`] is asked for.
 struct Asked {
-    conversation: uuid::Uuid,
+    conversation: Uuid,
     role: Option<&'static str>,
     /// 0 stands for the last page.
     number: i64,
@@ -229,7 +269,7 @@ async fn search(db: &Session, query: &MessageQuery) -> Result<PageAnswer, Proble
 fn collect(query: &MessageQuery, rows: &[Row]) -> Result<Vec<crate::model::Message>, Problem> {
     let mut messages = Vec::with_capacity(rows.len());
     for row in rows {
-        if row.try_get::<_, Option<uuid::Uuid>>(0)?.is_some() {
+        if row.try_get::<_, Option<Uuid>>(0)?.is_some() {
             messages.push(from_row(query.conversation, row)?);
         }
     }

@@ -31,12 +31,14 @@ pub(super) async fn schedule(db: &Session, conversation: ConversationId) -> Resu
 pub(super) async fn run(desk: Desk, due: Arc<Notify>, tasks: Shutdown) {
     while !tasks.has_begun() {
         match desk.run(|db| step(db).boxed()).await {
-            Ok(true) => {}
-            // An error is left to the next look; the writers have said what is wrong.
-            Ok(false) | Err(_) => tokio::select! {
-                () = tasks.begun() => return,
-                _ = timeout(LOOK_EVERY, due.notified()) => {}
-            },
+            Ok(true) => continue,
+            Ok(false) => {}
+            // It is left to the next look.
+            Err(error) => tracing::warn!(%error, "removing what deletions have left failed"),
+        }
+        tokio::select! {
+            () = tasks.begun() => return,
+            _ = timeout(LOOK_EVERY, due.notified()) => {}
         }
     }
 }
@@ -66,14 +68,14 @@ async fn step(db: &Session) -> Result<bool, Problem> {
         .row(
             "-- purge: a user message takes its reply with it
              WITH mine AS MATERIALIZED (
-                 SELECT conversation_id FROM purges LIMIT 1 FOR UPDATE SKIP LOCKED
-             ), some AS MATERIALIZED (
+                 SELECT conversation_id FROM purges ORDER BY conversation_id LIMIT 1 FOR UPDATE SKIP LOCKED
+             ), portion AS MATERIALIZED (
                  SELECT id FROM messages WHERE conversation_id = (SELECT conversation_id FROM mine) LIMIT $1
              ), removed AS (
-                 DELETE FROM messages USING some WHERE messages.id = some.id RETURNING 1
+                 DELETE FROM messages USING portion WHERE messages.id = portion.id RETURNING 1
              ), done AS (
                  DELETE FROM purges USING mine
-                 WHERE purges.conversation_id = mine.conversation_id AND NOT EXISTS (SELECT FROM some)
+                 WHERE purges.conversation_id = mine.conversation_id AND NOT EXISTS (SELECT FROM portion)
              )
              SELECT EXISTS (SELECT FROM mine), (SELECT count(*) FROM removed)",
             &[&AT_ONCE],

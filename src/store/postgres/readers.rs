@@ -9,25 +9,34 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     connection::{Connector, Ears, Link, Session},
     desk::{Abandoned, Desk},
     error::Problem,
+    lookups::Lookups,
 };
 use crate::{shutdown::Shutdown, store::Result};
 
 /// How many long reads run at once: they must leave the server to everybody else.
 const SCANS: usize = 2;
 
+/// How long a long read goes without an answer before the server is asked whether it is there.
+const SUSPICIOUS: Duration = Duration::from_secs(4);
+
 /// How long the server may take to say that it is there.
 const PING: Duration = Duration::from_secs(2);
 
 pub(super) struct Readers {
     shared: Vec<Link>,
+    longest_wait: Duration,
     next: AtomicUsize,
+    /// On the shared connections, too.
+    pub(super) lookups: Lookups,
+    /// Those of the scans.
+    long: Vec<Link>,
     scans: Desk,
 }
 
@@ -48,10 +57,14 @@ impl Readers {
                 .map(|_| Link::open(connector.clone(), quiet(), links))
                 .collect()
         };
+        let (shared, long) = (open(short, count.max(1)), open(long, SCANS));
         Self {
-            shared: open(short, count.max(1)),
+            lookups: Lookups::start(&shared, short.longest_wait(), workers),
+            shared,
+            longest_wait: short.longest_wait(),
             next: AtomicUsize::new(0),
-            scans: Desk::start(&open(long, SCANS), Abandoned::IsCancelled, workers),
+            scans: Desk::start(&long, Abandoned::IsCancelled, workers),
+            long,
         }
     }
 
@@ -61,11 +74,15 @@ impl Readers {
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Problem> {
-        match self.session().await?.rows(sql, params).await {
-            // Reading twice does no harm, and another connection may be fine.
-            Err(Problem::Lost(_)) => self.session().await?.rows(sql, params).await,
-            answered => answered,
-        }
+        let read = async {
+            match self.session().await?.rows(sql, params).await {
+                // Reading twice does no harm, and another connection may be fine.
+                Err(Problem::Lost(_)) => self.session().await?.rows(sql, params).await,
+                answered => answered,
+            }
+        };
+        let late = |_| Problem::unavailable("the server does not answer");
+        timeout(self.longest_wait, read).await.map_err(late)?
     }
 
     /// Runs such a read that gives at most one row.
@@ -83,7 +100,20 @@ impl Readers {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Session) -> BoxFuture<'a, Result<T, Problem>> + Send + 'static,
     {
-        self.scans.run(read).await
+        tokio::select! {
+            answered = self.scans.run(read) => answered,
+            problem = self.silence() => Err(problem.into()),
+        }
+    }
+
+    /// Answers when the server does not. A long read may take longer than that takes to find out.
+    async fn silence(&self) -> Problem {
+        loop {
+            sleep(SUSPICIOUS).await;
+            if let Err(problem) = self.ping().await {
+                return problem;
+            }
+        }
     }
 
     /// Asks the server whether it is there.
@@ -93,6 +123,11 @@ impl Readers {
             return answered;
         }
         session.condemn();
+        // Nor will it answer the long reads, which would be waited for much longer.
+        self.long
+            .iter()
+            .filter_map(Link::up)
+            .for_each(|session| session.condemn());
         Err(Problem::unavailable("the server does not answer"))
     }
 

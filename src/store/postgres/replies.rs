@@ -148,10 +148,10 @@ async fn renew_in(
                  SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS asked (message_id, token)
              ), held AS MATERIALIZED (
                  SELECT replies.message_id, token FROM asked JOIN replies
-                        ON replies.message_id = asked.message_id AND lease_token = token AND status = 'running'
+                        ON replies.message_id = asked.message_id AND lease_token = token AND lease_until IS NOT NULL
              ), free AS MATERIALIZED (
                  SELECT replies.message_id FROM held JOIN replies
-                        ON replies.message_id = held.message_id AND lease_token = token AND status = 'running'
+                        ON replies.message_id = held.message_id AND lease_token = token AND lease_until IS NOT NULL
                  FOR UPDATE OF replies SKIP LOCKED
              ), renewed AS (
                  UPDATE replies
@@ -199,6 +199,7 @@ pub(super) async fn finish(
         },
         folded,
         answers: Some(lease),
+        claimant: None,
     };
     Ok(match store.writer.say(answer).await? {
         Some(_) => Finished::Stored,
@@ -222,7 +223,7 @@ async fn close(
                  UPDATE replies
                  SET status = 'failed', lease_until = NULL, error_code = $4, error_message = $5,
                      finished_at = greatest(started_at, coalesce($3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint))
-                 WHERE message_id = $1 AND lease_token = $2 AND status = 'running'",
+                 WHERE message_id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
                 &[&message, &token, &now, &code, &text],
             )
             .await?,
@@ -234,7 +235,7 @@ async fn close(
                  UPDATE replies
                  SET status = 'queued', lease_until = NULL, retries = retries + 1,
                      run_after = coalesce($3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) + $4
-                 WHERE message_id = $1 AND lease_token = $2 AND status = 'running'",
+                 WHERE message_id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
                 &[&message, &token, &now, &micros(after)],
             )
             .await?,
@@ -246,7 +247,7 @@ async fn close(
                  UPDATE replies
                  SET status = 'queued', lease_until = NULL,
                      run_after = coalesce($3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
-                 WHERE message_id = $1 AND lease_token = $2 AND status = 'running'",
+                 WHERE message_id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
                 &[&message, &token, &now],
             )
             .await?,
@@ -389,6 +390,6 @@ fn count(row: &Row, at: usize) -> Result<u32, Problem> {
     Ok(u32::try_from(row.try_get::<_, i64>(at)?).unwrap_or(u32::MAX))
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

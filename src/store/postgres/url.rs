@@ -38,7 +38,17 @@ pub(super) struct Target {
 impl Target {
     /// Reads a URL. The complaint names the part that is wrong, and never the password.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
-        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let Some((_, rest)) = url.split_once("://") else {
+            return Err("must begin with postgres://".to_owned());
+        };
+        // Up to the first @ it is user and password, which may hold anything else.
+        let place = rest.split_once('@').map_or(rest, |(_, place)| place);
+        let base = url.strip_suffix(place).unwrap_or_default();
+        let (place, query) = place.split_once('?').unwrap_or((place, ""));
+        if place.contains('@') {
+            return Err("an @ in user, password or database must be written as %40".to_owned());
+        }
+        let base = format!("{base}{place}");
         let (mut mode, mut roots, mut rest) = (None, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -50,7 +60,7 @@ impl Target {
             }
         }
         let plain = if rest.is_empty() {
-            base.to_owned()
+            base
         } else {
             format!("{base}?{}", rest.join("&"))
         };
@@ -93,12 +103,11 @@ impl Target {
                 Host::Unix(folder) => format!("{} (port {})", folder.display(), port(at)),
             });
         let hosts: Vec<_> = hosts.collect();
-        let database = self
-            .config
-            .get_dbname()
-            .or(self.config.get_user())
-            .unwrap_or("the user's own");
-        format!("database {database} at {}", hosts.join(", "))
+        let database = match self.config.get_dbname().or(self.config.get_user()) {
+            Some(name) => format!("database {name}"),
+            None => "this user's own database".to_owned(),
+        };
+        format!("{database} at {}", hosts.join(", "))
     }
 
     /// For a server that only ever answers questions.
@@ -179,6 +188,9 @@ mod tests {
             "postgres://u:secret@h:port/d",
             "postgres://u:secret@h/d?nonsense=1",
             "postgres://u:secret@h/d?sslmode=allow",
+            "postgres:u:secret@h/d",
+            "postgres://u:se@secret@h/d",
+            "postgres://u:secret@h@secret/d",
         ] {
             let complaint = Target::parse(url).err().unwrap();
             assert!(!complaint.contains("secret"), "{complaint}");
@@ -187,7 +199,21 @@ mod tests {
     }
 
     #[test]
+    fn a_password_may_hold_whatever_ends_no_password() {
+        let target =
+            Target::parse("postgres://u:p?q/r&s=%40%3A@h/d?sslmode=require&application_name=a@b").unwrap();
+        assert_eq!(target.config.get_password(), Some("p?q/r&s=@:".as_bytes()));
+        assert_eq!(target.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(target.config.get_application_name(), Some("a@b"));
+    }
+
+    #[test]
     fn a_url_without_a_host_means_the_servers_socket() {
+        let target = Target::parse("postgres://").unwrap();
+        assert_eq!(
+            target.shown(),
+            "this user's own database at /var/run/postgresql (port 5432)"
+        );
         let target = Target::parse("postgres:///chat?user=me").unwrap();
         assert_eq!(target.config.get_hosts(), [Host::Unix(USUAL_SOCKETS.into())]);
         let target = Target::parse("postgres:///chat?user=me&host=/tmp/x").unwrap();

@@ -9,6 +9,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -24,9 +25,10 @@ use super::{
     notices::Notices,
 };
 use crate::{
-    model::{Conversation, Lease, Message, NewConversation, NewMessage, Role, Timestamp},
+    clock::Seldom,
+    model::{ClaimedReply, Conversation, Lease, Message, NewConversation, NewMessage, Role, Timestamp},
     shutdown::Shutdown,
-    store::{Error, Result},
+    store::{Claimant, Error, Result},
 };
 
 /// The most requests in one commit: bounds how long the first of them waits.
@@ -44,6 +46,8 @@ pub(super) struct Saying {
     pub(super) folded: Option<String>,
     /// The lease under which this answers a user's message.
     pub(super) answers: Option<Lease>,
+    /// Who begins on the reply at once.
+    pub(super) claimant: Option<Claimant>,
 }
 
 enum Request {
@@ -72,12 +76,14 @@ impl Writer {
         let (requests, queue) = mpsc::channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         let links = groups.iter().chain(desk).cloned().collect();
+        let complaints = Arc::new(Seldom::every(Duration::from_secs(1)));
         for link in groups {
             let clerk = Clerk {
                 link: link.clone(),
                 all: groups.to_owned(),
                 notices: notices.clone(),
                 trusts_caller,
+                complaints: Arc::clone(&complaints),
             };
             tasks.spawn(clerk.serve(Arc::clone(&queue), tasks.clone()));
         }
@@ -142,6 +148,8 @@ struct Clerk {
     all: Vec<Link>,
     notices: Notices,
     trusts_caller: bool,
+    /// While the server is away, groups are small and many.
+    complaints: Arc<Seldom>,
 }
 
 impl Clerk {
@@ -194,7 +202,7 @@ impl Clerk {
         };
         let (mut created, unknown) = match created {
             Ok(created) => created,
-            Err(problem) => return refuse(group, problem.into()),
+            Err(problem) => return self.refuse(group, problem.into()),
         };
         for (new, answer) in group {
             // Of two with one id, only the first created it.
@@ -230,7 +238,7 @@ impl Clerk {
             let session = match self.link.session().await {
                 Ok(session) => session,
                 Err(problem) => {
-                    refuse(group, problem.into());
+                    self.refuse(group, problem.into());
                     continue;
                 }
             };
@@ -242,13 +250,13 @@ impl Clerk {
                 }
                 Err(Problem::Lost(reason)) => match self.look_up_messages(&session, &group).await {
                     Ok(placed) => self.answer(group, &placed, Some(&reason)),
-                    Err(problem) => refuse(group, problem.into()),
+                    Err(problem) => self.refuse(group, problem.into()),
                 },
                 Err(Problem::Refused(Error::Conflict | Error::Other(_))) if group.len() > 1 => {
                     // One of them is at fault: each for itself, in their order.
                     groups.extend(group.into_iter().rev().map(|alone| vec![alone]));
                 }
-                Err(problem) => refuse(group, problem.into()),
+                Err(problem) => self.refuse(group, problem.into()),
             }
         }
     }
@@ -292,7 +300,10 @@ impl Clerk {
         for (saying, answer) in group {
             let outcome = match (placed.get(&saying.new.id.as_uuid()), unknown) {
                 (Some(&at), _) => {
-                    wakes |= saying.new.role == Role::User;
+                    match saying.claimant {
+                        Some(claimant) => claimant.begin(first_claim(&saying.new)),
+                        None => wakes |= saying.new.role == Role::User,
+                    }
                     Ok(Some(saying.new.placed(at)))
                 }
                 (None, None) => Ok(None),
@@ -305,22 +316,36 @@ impl Clerk {
             self.notices.wake();
         }
     }
+
+    /// Tells everybody in a group why nothing of it was written.
+    fn refuse<N, T>(&self, group: Vec<(N, oneshot::Sender<Result<T>>)>, error: Error) {
+        let requests = group.len();
+        if let Some(unsaid) = (requests > 0).then(|| self.complaints.pass()).flatten() {
+            tracing::warn!(%error, requests, unsaid, "a group of writes failed");
+        }
+        let mut error = Some(error);
+        for (_, answer) in group {
+            let own = match &error {
+                Some(Error::Full) => Error::Full,
+                Some(Error::Unavailable(reason)) => Error::Unavailable(reason.clone()),
+                // Only a request that is alone meets any other: it gets the error itself.
+                _ => error.take().unwrap_or(Error::Full),
+            };
+            let _ = answer.send(Err(own));
+        }
+    }
 }
 
-/// Tells everybody in a group why nothing of it was written.
-fn refuse<N, T>(group: Vec<(N, oneshot::Sender<Result<T>>)>, error: Error) {
-    let requests = group.len();
-    if requests > 0 {
-        tracing::warn!(%error, requests, "a group of writes failed");
-    }
-    let mut error = Some(error);
-    for (_, answer) in group {
-        let own = match &error {
-            Some(Error::Full) => Error::Full,
-            Some(Error::Unavailable(reason)) => Error::Unavailable(reason.clone()),
-            // Only a request that is alone meets any other: it gets the error itself.
-            _ => error.take().unwrap_or(Error::Full),
-        };
-        let _ = answer.send(Err(own));
+/// The claim that is stored together with its message.
+fn first_claim(new: &NewMessage) -> ClaimedReply {
+    ClaimedReply {
+        lease: Lease {
+            message: new.id,
+            conversation: new.conversation,
+            token: 1,
+        },
+        attempts: 1,
+        retries: 0,
+        prompt: new.text.clone(),
     }
 }

@@ -7,6 +7,7 @@
 
 mod connection;
 mod conversations;
+mod copy;
 mod error;
 mod messages;
 mod migrations;
@@ -26,7 +27,8 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-pub use open::{OpenError, check_integrity, migrate, status};
+pub use copy::{SqliteArchive, copy_name};
+pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status};
 
 use self::{open::ServerLock, readers::Readers, writer::Writer};
 use super::{ConversationStore, PageAnswer, ReplyStore, Result, Store};
@@ -79,6 +81,7 @@ impl SqliteStore {
         migrate(&options.path)?;
         let wakeups = Arc::new(Notify::new());
         let connection = connection::writing(&options.path, options.busy_timeout)?;
+        open::refuse_unfinished_in(&connection)?;
         // Deletions that the last run did not finish.
         let purging = purge::is_due(&connection)?;
         let writer = Writer::start(connection, Arc::clone(&wakeups), purging).map_err(OpenError::Thread)?;

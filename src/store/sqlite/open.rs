@@ -9,8 +9,11 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::{connection, migrations, purge};
-use crate::store::schema::{LATEST, MigrationState};
+use super::{connection, copy, migrations, purge};
+use crate::store::{
+    copy::CopyRecord,
+    schema::{self, LATEST, MigrationState, OtherSchema},
+};
 
 /// "Engm": marks the file as one of ours.
 const APPLICATION_ID: i32 = 0x456e_676d;
@@ -48,6 +51,13 @@ pub enum OpenError {
         /// Why.
         cause: rusqlite::Error,
     },
+    /// It cannot be copied as it is.
+    OtherSchema(OtherSchema),
+    /// It holds a part of what was to be copied from another database.
+    Unfinished {
+        /// Which one.
+        source: String,
+    },
     /// The writing thread could not be started.
     Thread(io::Error),
     /// Anything else that SQLite reports.
@@ -70,6 +80,8 @@ impl OpenError {
             Self::Migration { .. } => {
                 "nothing was changed; free space or repair the database, then start again"
             }
+            Self::OtherSchema(schema) => schema.hint(),
+            Self::Unfinished { .. } => schema::FINISH_COPY,
             Self::Thread(_) => "raise the limit on threads of this user",
             Self::Sqlite(_) => "run `engagement check` to examine the database",
         }
@@ -94,6 +106,11 @@ impl fmt::Display for OpenError {
                 "SQLite {version} is too old to be safe; 3.51.3 is the oldest that is"
             ),
             Self::Migration { version, cause } => write!(f, "migration {version} failed: {cause}"),
+            Self::OtherSchema(schema) => schema.fmt(f),
+            Self::Unfinished { source } => write!(
+                f,
+                "the database is not whole: a copy of {source} into it is unfinished"
+            ),
             Self::Thread(cause) => write!(f, "cannot start the database's thread: {cause}"),
             Self::Sqlite(cause) => write!(f, "cannot open the database: {cause}"),
         }
@@ -175,7 +192,23 @@ pub fn check_integrity(path: &Path) -> Result<Vec<String>, OpenError> {
     Ok(problems)
 }
 
-fn existing(path: &Path) -> Result<PathBuf, OpenError> {
+/// Refuses a database into which another one is still to be copied.
+pub fn refuse_unfinished(path: &Path) -> Result<(), OpenError> {
+    let path = existing(path)?;
+    refuse_unfinished_in(&open(&path)?)
+}
+
+pub(super) fn refuse_unfinished_in(db: &Connection) -> Result<(), OpenError> {
+    match copy::last_copy(db)? {
+        Some(CopyRecord {
+            source,
+            finished: None,
+        }) => Err(OpenError::Unfinished { source }),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn existing(path: &Path) -> Result<PathBuf, OpenError> {
     let path = resolve(path)?;
     if path.exists() {
         Ok(path)
@@ -189,23 +222,36 @@ fn open(path: &Path) -> Result<Connection, OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError::OldSqlite(rusqlite::version()));
     }
-    let db = connection::writing(path, std::time::Duration::from_secs(30)).map_err(|cause| {
-        match cause.sqlite_error_code() {
+    ours(
+        path,
+        connection::writing(path, std::time::Duration::from_secs(30)),
+    )
+}
+
+/// Makes sure that a file that is being opened is ours, or empty.
+pub(super) fn ours(path: &Path, opened: rusqlite::Result<Connection>) -> Result<Connection, OpenError> {
+    let judged = opened.and_then(|db| {
+        // The first look into the file, if opening it did not need one.
+        let application_id: i32 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let table: Option<String> = db
+            .query_row("SELECT name FROM sqlite_schema LIMIT 1", (), |row| row.get(0))
+            .optional()?;
+        Ok(match (application_id, table) {
+            (APPLICATION_ID, _) | (0, None) => Some(db),
+            _ => None,
+        })
+    });
+    match judged {
+        Ok(Some(db)) => Ok(db),
+        Ok(None) => Err(OpenError::Foreign(path.to_owned())),
+        Err(cause) => Err(match cause.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => OpenError::NoDatabase(path.to_owned()),
             Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => OpenError::Io(
                 path.to_owned(),
                 io::Error::new(io::ErrorKind::PermissionDenied, cause),
             ),
             _ => OpenError::from(cause),
-        }
-    })?;
-    let application_id: i32 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let table: Option<String> = db
-        .query_row("SELECT name FROM sqlite_schema LIMIT 1", (), |row| row.get(0))
-        .optional()?;
-    match (application_id, table) {
-        (APPLICATION_ID, _) | (0, None) => Ok(db),
-        _ => Err(OpenError::Foreign(path.to_owned())),
+        }),
     }
 }
 
@@ -226,7 +272,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
 }
 
 /// The absolute path with links followed, so that one database has one name and one lock.
-fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     if let Ok(path) = path.canonicalize() {
         return Ok(path);
     }

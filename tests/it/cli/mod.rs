@@ -1,8 +1,11 @@
 //! The command line: what it says, where it says it, and how it ends.
 
 mod config;
+mod postgres;
+mod refusals;
 mod start;
 mod tools;
+mod worker;
 
 use std::sync::Arc;
 
@@ -31,5 +34,6 @@ fn assert_refused(run: &Run, code: i32, says: &[&str]) {
         assert!(run.stderr.contains(part), "no {part:?} in {run:?}");
     }
     assert!(!run.stdout.contains("listening"), "{run:?}");
+    assert!(!run.stdout.contains("working"), "{run:?}");
     assert!(!run.stderr.contains("panicked"), "{run:?}");
 }

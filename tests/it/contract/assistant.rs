@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Rows, service};
+use super::{Database, Rows};
 
 const GREETING: &str = "Hello! How can I assist you today?";
 const HELP: &str = "I'm here to help! What do you need assistance with?";
@@ -11,9 +11,8 @@ const THANKS: &str = "You're welcome! Is there anything else I can help with?";
 const OTHERWISE: &str = "I understand. Can you tell me more about that?";
 
 /// A2, A3, A4: the table of rules, row by row
-#[tokio::test]
-async fn the_first_rule_that_matches_answers() {
-    let service = service().await;
+pub(super) async fn the_first_rule_that_matches_answers(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("rules").await;
     let mut rows = Rows::default();
     for (text, answer) in [
@@ -65,9 +64,8 @@ async fn the_first_rule_that_matches_answers() {
 }
 
 /// A1: one answer, after its message
-#[tokio::test]
-async fn every_user_message_gets_one_answer_placed_after_it() {
-    let service = service().await;
+pub(super) async fn every_user_message_gets_one_answer_placed_after_it(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("answers").await;
     let mut replies = Vec::new();
     for number in 0..20 {
@@ -105,9 +103,8 @@ async fn every_user_message_gets_one_answer_placed_after_it() {
 }
 
 /// A5: the assistant does not answer itself
-#[tokio::test]
-async fn an_assistant_message_triggers_nothing() {
-    let service = service().await;
+pub(super) async fn an_assistant_message_triggers_nothing(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("monologue").await;
     service.message(&conversation, "assistant", "hello").await;
     // When a later message has its answer, an earlier one would have had its own.
@@ -118,9 +115,8 @@ async fn an_assistant_message_triggers_nothing() {
 }
 
 /// A6: each its own, however many come at once
-#[tokio::test]
-async fn messages_that_arrive_together_get_their_own_answers() {
-    let service = service().await;
+pub(super) async fn messages_that_arrive_together_get_their_own_answers(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("together").await;
     let texts = [
         ("hello", GREETING),

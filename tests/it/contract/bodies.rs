@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Rows, Service, assert_error, service};
+use super::{Database, Rows, Service, assert_error};
 
 const REQUIRED: &str = "This field is required.";
 const NULL: &str = "This field may not be null.";
@@ -27,9 +27,8 @@ async fn messages(service: &Service) -> String {
 }
 
 /// B1: what must be there
-#[tokio::test]
-async fn required_fields_are_required() {
-    let service = service().await;
+pub(super) async fn required_fields_are_required(on: Database) {
+    let service = on.service().await;
     let conversation = [
         ("{}", json!({ "description": [REQUIRED] })),
         ("", json!({ "description": [REQUIRED] })),
@@ -47,9 +46,8 @@ async fn required_fields_are_required() {
 }
 
 /// B2: null is a value of `title` alone
-#[tokio::test]
-async fn only_a_title_may_be_null() {
-    let service = service().await;
+pub(super) async fn only_a_title_may_be_null(on: Database) {
+    let service = on.service().await;
     refused(
         &service,
         "/conversations/",
@@ -64,9 +62,8 @@ async fn only_a_title_may_be_null() {
 }
 
 /// B2, B3: what becomes of a title
-#[tokio::test]
-async fn a_title_may_be_absent_null_or_empty() {
-    let service = service().await;
+pub(super) async fn a_title_may_be_absent_null_or_empty(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for (sent, kept) in [
         (json!({ "description": "d" }), json!(null)),
@@ -81,9 +78,8 @@ async fn a_title_may_be_absent_null_or_empty() {
 }
 
 /// B3, B7: the same white space everywhere, and nothing inside is touched
-#[tokio::test]
-async fn the_white_space_around_a_string_goes() {
-    let service = service().await;
+pub(super) async fn the_white_space_around_a_string_goes(on: Database) {
+    let service = on.service().await;
     let path = messages(&service).await;
     let spaces = "\u{9}\u{a}\u{b}\u{c}\u{d}\u{1c}\u{1d}\u{1e}\u{1f} \u{85}\u{a0}\u{1680}\u{2000}\u{2003}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}";
 
@@ -110,9 +106,8 @@ async fn the_white_space_around_a_string_goes() {
 }
 
 /// B4: blank is what is empty once the white space is gone
-#[tokio::test]
-async fn a_description_and_a_text_may_not_be_blank() {
-    let service = service().await;
+pub(super) async fn a_description_and_a_text_may_not_be_blank(on: Database) {
+    let service = on.service().await;
     let path = messages(&service).await;
     let mut rows = Rows::default();
     for (blank, is_blank) in [
@@ -152,9 +147,8 @@ async fn a_description_and_a_text_may_not_be_blank() {
 }
 
 /// B5: nothing is turned into a string
-#[tokio::test]
-async fn a_string_is_a_string() {
-    let service = service().await;
+pub(super) async fn a_string_is_a_string(on: Database) {
+    let service = on.service().await;
     let path = messages(&service).await;
     let mut rows = Rows::default();
     let digits = "9".repeat(5_000);
@@ -201,9 +195,8 @@ async fn a_string_is_a_string() {
 }
 
 /// B6: what no database and no other program could keep
-#[tokio::test]
-async fn nul_and_half_surrogates_are_refused_by_name() {
-    let service = service().await;
+pub(super) async fn nul_and_half_surrogates_are_refused_by_name(on: Database) {
+    let service = on.service().await;
     let surrogate = |point: &str| json!([format!("Surrogate characters are not allowed: U+{point}.")]);
     let table = [
         (r#"{"description": "a\u0000b"}"#, json!({ "description": [NUL] })),
@@ -241,9 +234,8 @@ async fn nul_and_half_surrogates_are_refused_by_name() {
 }
 
 /// B7: kept as sent
-#[tokio::test]
-async fn every_other_character_is_kept() {
-    let service = service().await;
+pub(super) async fn every_other_character_is_kept(on: Database) {
+    let service = on.service().await;
     let path = messages(&service).await;
     let mut rows = Rows::default();
     for (escaped, kept) in [
@@ -268,9 +260,8 @@ async fn every_other_character_is_kept() {
 }
 
 /// B8: a role is one of two words
-#[tokio::test]
-async fn a_role_is_user_or_assistant_and_nothing_else() {
-    let service = service().await;
+pub(super) async fn a_role_is_user_or_assistant_and_nothing_else(on: Database) {
+    let service = on.service().await;
     let path = messages(&service).await;
     let long = "x".repeat(150);
     let mut rows = Rows::default();
@@ -298,9 +289,8 @@ async fn a_role_is_user_or_assistant_and_nothing_else() {
 }
 
 /// B9: nobody has to ask twice
-#[tokio::test]
-async fn all_wrong_fields_are_reported_at_once() {
-    let service = service().await;
+pub(super) async fn all_wrong_fields_are_reported_at_once(on: Database) {
+    let service = on.service().await;
     let long = "x".repeat(501);
     let answer = service
         .post_json("/conversations/", &json!({ "title": 5, "description": long }))
@@ -323,9 +313,8 @@ async fn all_wrong_fields_are_reported_at_once() {
 }
 
 /// B13: the path and the server have the last word
-#[tokio::test]
-async fn unknown_fields_are_ignored() {
-    let service = service().await;
+pub(super) async fn unknown_fields_are_ignored(on: Database) {
+    let service = on.service().await;
     let other = service.conversation("other").await;
     let forged = "00000000-0000-4000-8000-00000000f00d";
     let numbers = format!("[1e400, {}, -1E-999, 0.{}]", "7".repeat(5_000), "3".repeat(5_000));

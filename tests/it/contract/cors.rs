@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Rows, service, service_with};
+use super::{Database, Rows};
 use crate::support::{Answer, Client};
 
 const APP: &str = "https://app.example";
@@ -19,9 +19,8 @@ async fn ask(service: &Client, method: Method, path: &str, headers: &[(&str, &st
 }
 
 /// H9: off as it comes
-#[tokio::test]
-async fn no_origin_is_allowed_unless_it_is_listed() {
-    let service = service().await;
+pub(super) async fn no_origin_is_allowed_unless_it_is_listed(on: Database) {
+    let service = on.service().await;
     let path = format!("/conversations/{}", service.conversation("cors").await);
     let preflight = [("origin", APP), ("access-control-request-method", "POST")];
     for answer in [
@@ -37,10 +36,9 @@ async fn no_origin_is_allowed_unless_it_is_listed() {
 }
 
 /// H9: by exact name
-#[tokio::test]
-async fn a_listed_origin_is_allowed_by_its_own_name() {
+pub(super) async fn a_listed_origin_is_allowed_by_its_own_name(on: Database) {
     let listed = format!("{APP},http://localhost:5173");
-    let Some(service) = service_with(&[("CORS_ORIGINS", &listed)]).await else {
+    let Some(service) = on.service_with(&[("CORS_ORIGINS", &listed)]).await else {
         return;
     };
     let path = format!("/conversations/{}", service.conversation("cors").await);
@@ -76,9 +74,8 @@ async fn a_listed_origin_is_allowed_by_its_own_name() {
 }
 
 /// H9: asking before writing
-#[tokio::test]
-async fn a_preflight_allows_the_methods_and_headers_for_ten_minutes() {
-    let Some(service) = service_with(&[("CORS_ORIGINS", APP)]).await else {
+pub(super) async fn a_preflight_allows_the_methods_and_headers_for_ten_minutes(on: Database) {
+    let Some(service) = on.service_with(&[("CORS_ORIGINS", APP)]).await else {
         return;
     };
     let preflight = |origin| {

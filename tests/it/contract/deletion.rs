@@ -2,13 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Rows, assert_error, not_found, service, service_with};
+use super::{Database, Rows, assert_error, not_found};
 use crate::support::SOON;
 
 /// D1: with everything in it
-#[tokio::test]
-async fn a_deleted_conversation_is_gone_with_everything_in_it() {
-    let service = service().await;
+pub(super) async fn a_deleted_conversation_is_gone_with_everything_in_it(on: Database) {
+    let service = on.service().await;
     let id = service.conversation("going").await;
     let message = service.message(&id, "user", "hello").await;
     service.finished_reply(&id, &message).await;
@@ -54,9 +53,8 @@ async fn a_deleted_conversation_is_gone_with_everything_in_it() {
 }
 
 /// D2: once, with nothing to say
-#[tokio::test]
-async fn a_message_is_deleted_once() {
-    let service = service().await;
+pub(super) async fn a_message_is_deleted_once(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation_of(&["one"]).await;
     let message = service.message(&conversation, "assistant", "two").await;
     let path = format!("/conversations/{conversation}/messages/{message}");
@@ -71,9 +69,8 @@ async fn a_message_is_deleted_once() {
 }
 
 /// D3: after the deletion is acknowledged, nothing is added
-#[tokio::test]
-async fn deleting_a_message_whose_reply_is_under_way_leaves_no_orphan() {
-    let service = service().await;
+pub(super) async fn deleting_a_message_whose_reply_is_under_way_leaves_no_orphan(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for round in 0..30 {
         let conversation = service.conversation("orphans").await;
@@ -93,9 +90,8 @@ async fn deleting_a_message_whose_reply_is_under_way_leaves_no_orphan() {
 }
 
 /// D1, D3: replies that were under way end without a trace, in the data and in the log
-#[tokio::test]
-async fn deleting_a_conversation_while_replies_are_under_way_is_no_error() {
-    let Some(mut service) = service_with(&[]).await else {
+pub(super) async fn deleting_a_conversation_while_replies_are_under_way_is_no_error(on: Database) {
+    let Some(mut service) = on.service_with(&[]).await else {
         return;
     };
     for _ in 0..30 {
@@ -126,9 +122,8 @@ async fn deleting_a_conversation_while_replies_are_under_way_is_no_error() {
 }
 
 /// D4: the question goes, the answer stays
-#[tokio::test]
-async fn deleting_an_answered_message_leaves_the_answer() {
-    let service = service().await;
+pub(super) async fn deleting_an_answered_message_leaves_the_answer(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("answered").await;
     let message = service.message(&conversation, "user", "hello").await;
     service.finished_reply(&conversation, &message).await;
@@ -144,9 +139,8 @@ async fn deleting_an_answered_message_leaves_the_answer() {
 }
 
 /// D4, S3: the answer goes, the question and the story of its reply stay
-#[tokio::test]
-async fn deleting_an_answer_leaves_its_reply_without_one() {
-    let service = service().await;
+pub(super) async fn deleting_an_answer_leaves_its_reply_without_one(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("unanswered").await;
     let message = service.message(&conversation, "user", "hello").await;
     let mut reply = service.finished_reply(&conversation, &message).await;
@@ -170,9 +164,8 @@ async fn deleting_an_answer_leaves_its_reply_without_one() {
 }
 
 /// D5: before it or too late, and nothing between
-#[tokio::test]
-async fn a_message_that_meets_a_deletion_is_stored_or_too_late() {
-    let service = service().await;
+pub(super) async fn a_message_that_meets_a_deletion_is_stored_or_too_late(on: Database) {
+    let service = on.service().await;
     for _ in 0..10 {
         let conversation = service.conversation("meeting").await;
         let path = format!("/conversations/{conversation}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{NOBODY, Rows, Service, fault, service};
+use super::{Database, NOBODY, Rows, Service, fault};
 use crate::support::Answer;
 
 /// One answer of every kind that is easily had.
@@ -48,9 +48,8 @@ async fn answers(service: &Service) -> Vec<(&'static str, Answer)> {
 }
 
 /// H1: on every response
-#[tokio::test]
-async fn every_response_has_the_security_headers() {
-    let service = service().await;
+pub(super) async fn every_response_has_the_security_headers(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for (case, answer) in answers(&service).await {
         for (name, value) in [
@@ -83,9 +82,8 @@ fn is_request_id(id: &str) -> bool {
 }
 
 /// H2: every response has one, and each its own
-#[tokio::test]
-async fn every_response_has_a_request_id() {
-    let service = service().await;
+pub(super) async fn every_response_has_a_request_id(on: Database) {
+    let service = on.service().await;
     let answers = answers(&service).await;
     let mut rows = Rows::default();
     for (case, answer) in &answers {
@@ -99,9 +97,8 @@ async fn every_response_has_a_request_id() {
 }
 
 /// H2: the request's own, if it is one
-#[tokio::test]
-async fn a_request_id_is_kept_if_it_is_well_formed() {
-    let service = service().await;
+pub(super) async fn a_request_id_is_kept_if_it_is_well_formed(on: Database) {
+    let service = on.service().await;
     let ask = async |id: &str| {
         let id = format!("X-Request-Id: {id}");
         service
@@ -144,9 +141,8 @@ async fn a_request_id_is_kept_if_it_is_well_formed() {
 }
 
 /// H5: targets
-#[tokio::test]
-async fn a_target_of_more_than_8_kib_is_too_long() {
-    let service = service().await;
+pub(super) async fn a_target_of_more_than_8_kib_is_too_long(on: Database) {
+    let service = on.service().await;
     let path = format!("/conversations/{}?x=", service.conversation("long").await);
     let mut rows = Rows::default();
     for (length, status) in [(8_000, 200), (8_192, 200), (8_193, 414), (12_000, 414)] {
@@ -169,9 +165,8 @@ async fn a_target_of_more_than_8_kib_is_too_long() {
 }
 
 /// H5: headers
-#[tokio::test]
-async fn a_head_has_at_most_64_headers_and_16_kib() {
-    let service = service().await;
+pub(super) async fn a_head_has_at_most_64_headers_and_16_kib(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     let headers = |count: usize| {
         (1..count)

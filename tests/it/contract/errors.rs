@@ -1,10 +1,10 @@
 //! E: how errors look, and which of several wins.
 
 use reqwest::Method;
-use rusqlite::Connection;
 use serde_json::json;
+use tokio::time::timeout;
 
-use super::{NOBODY, Rows, Service, assert_error, head, not_found, service, service_with};
+use super::{Behind, Database, NOBODY, Rows, Service, assert_error, head, not_found};
 use crate::support::{SOON, eventually};
 
 const JSON: &str = "Content-Type: application/json";
@@ -12,9 +12,8 @@ const TEXT: &str = "Content-Type: text/plain";
 const HUGE: &str = "Content-Length: 3000000";
 
 /// E1, E2, E3, E4: the envelope of every kind of error, with the sentence that belongs to it
-#[tokio::test]
-async fn every_error_has_the_envelope_and_its_sentence() {
-    let service = service().await;
+pub(super) async fn every_error_has_the_envelope_and_its_sentence(on: Database) {
+    let service = on.service().await;
     let anonymous = service.anonymous();
     let wrong = service.with_key("wrong");
     let body = json!({ "description": "d" });
@@ -75,9 +74,8 @@ async fn every_error_has_the_envelope_and_its_sentence() {
 }
 
 /// E2: the message of the other codes is what the status line says
-#[tokio::test]
-async fn the_message_repeats_the_status_line() {
-    let service = service().await;
+pub(super) async fn the_message_repeats_the_status_line(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for (lines, code) in [
         (
@@ -121,9 +119,8 @@ async fn judge(service: &Service, table: &[(&str, [&str; 4], &str, u16)]) {
 }
 
 /// E5: what the head alone decides
-#[tokio::test]
-async fn route_method_size_and_key_are_judged_in_this_order() {
-    let service = service().await;
+pub(super) async fn route_method_size_and_key_are_judged_in_this_order(on: Database) {
+    let service = on.service().await;
     let nobody = format!("POST /conversations/{NOBODY}/messages/create HTTP/1.1");
     let key = service.key_line();
     let post = "POST /conversations/ HTTP/1.1";
@@ -156,9 +153,8 @@ async fn route_method_size_and_key_are_judged_in_this_order() {
 }
 
 /// E5: what follows once the head has passed
-#[tokio::test]
-async fn key_existence_content_type_size_and_body_are_judged_in_this_order() {
-    let service = service().await;
+pub(super) async fn key_existence_content_type_size_and_body_are_judged_in_this_order(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("order").await;
     let create = format!("POST /conversations/{conversation}/messages/create HTTP/1.1");
     let nobody = format!("POST /conversations/{NOBODY}/messages/create HTTP/1.1");
@@ -211,19 +207,13 @@ async fn key_existence_content_type_size_and_body_are_judged_in_this_order() {
     .await;
 }
 
-/// The database of the service, opened behind its back.
-fn database(service: &Service) -> Connection {
-    Connection::open(service.server().home().path().join("engagement.db")).expect("the database")
-}
-
 /// E2, E3, E7: whatever goes wrong inside stays inside
-#[tokio::test]
-async fn a_500_tells_a_request_id_and_no_cause() {
-    let Some(service) = service_with(&[]).await else {
+pub(super) async fn a_500_tells_a_request_id_and_no_cause(on: Database) {
+    let Some(service) = on.service_with(&[]).await else {
         return;
     };
     let conversation = service.conversation("about to break").await;
-    break_everything(&database(&service));
+    Behind::of(&service).await.break_everything().await;
 
     let answer = service.get(&format!("/conversations/{conversation}")).await;
 
@@ -240,34 +230,14 @@ async fn a_500_tells_a_request_id_and_no_cause() {
     .await;
 }
 
-/// Drops every table, whatever their names are.
-fn break_everything(database: &Connection) {
-    database
-        .execute_batch("PRAGMA foreign_keys = OFF")
-        .expect("a pragma");
-    let names: Vec<String> = database
-        .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-        .expect("a statement")
-        .query_map([], |row| row.get(0))
-        .expect("names")
-        .collect::<Result<_, _>>()
-        .expect("names");
-    for name in names {
-        database
-            .execute_batch(&format!("DROP TABLE \"{name}\""))
-            .expect("a table to drop");
-    }
-}
-
 /// E4, E8: a database that is busy is waited for, but not for ever
-#[tokio::test]
-async fn a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on() {
-    let Some(service) = service_with(&[("HANDLER_TIMEOUT_S", "1")]).await else {
+pub(super) async fn a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on(on: Database) {
+    let Some(service) = on.service_with(&[("HANDLER_TIMEOUT_S", "1")]).await else {
         return;
     };
     let conversation = service.conversation("busy").await;
-    let database = database(&service);
-    database.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    let behind = Behind::of(&service).await;
+    behind.keep_them_from_writing().await;
 
     let answer = service
         .post_json("/conversations/", &json!({ "description": "d" }))
@@ -283,7 +253,7 @@ async fn a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on() {
         .await
         .expect(200);
 
-    database.execute_batch("ROLLBACK").expect("the end of the lock");
+    behind.let_them_write().await;
     eventually("writing works again", SOON, async || {
         let answer = service
             .post_json("/conversations/", &json!({ "description": "d" }))
@@ -294,16 +264,19 @@ async fn a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on() {
 }
 
 /// E9: one request too many
-#[tokio::test]
-async fn more_requests_at_once_than_allowed_are_sent_away() {
-    let Some(service) = service_with(&[("MAX_IN_FLIGHT", "1")]).await else {
+pub(super) async fn more_requests_at_once_than_allowed_are_sent_away(on: Database) {
+    let Some(service) = on.service_with(&[("MAX_IN_FLIGHT", "1")]).await else {
         return;
     };
     let path = format!("/conversations/{}", service.conversation("crowded").await);
-    let database = database(&service);
-    database.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+    let behind = Behind::of(&service).await;
+    behind.keep_them_from_writing().await;
     let client = service.client.clone();
-    let slow = tokio::spawn(async move { client.conversation("waits for the lock").await });
+    let slow = tokio::spawn(async move {
+        let body = json!({ "description": "waits for the lock" });
+        // The place may be taken by one of the requests below, and the lock may outlast the database's patience.
+        while client.post_json("/conversations/", &body).await.status != 201 {}
+    });
 
     let answer = eventually("the only place is taken", SOON, async || {
         let answer = service.get(&path).await;
@@ -317,7 +290,8 @@ async fn more_requests_at_once_than_allowed_are_sent_away() {
     assert!(wait >= 1);
     service.get("/livez").await.expect(200);
 
-    database.execute_batch("ROLLBACK").expect("the end of the lock");
-    slow.await.expect("the one that was let in");
+    behind.let_them_write().await;
+    let let_in = timeout(3 * SOON, slow).await;
+    let_in.expect("a place in time").expect("the one that waited");
     service.get(&path).await.expect(200);
 }

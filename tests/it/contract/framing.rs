@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use serde_json::json;
 
-use super::{NOBODY, Rows, assert_error, head, service, service_with};
+use super::{Database, NOBODY, Rows, assert_error, head};
 use crate::support::SOON;
 
 const BODY: &str = r#"{"description": "d"}"#;
@@ -15,9 +15,8 @@ const USUAL: [&str; 3] = [
 ];
 
 /// H6: lengths that are none, and lengths that agree
-#[tokio::test]
-async fn a_content_length_is_one_number() {
-    let service = service().await;
+pub(super) async fn a_content_length_is_one_number(on: Database) {
+    let service = on.service().await;
     let key = service.key_line();
     let mut rows = Rows::default();
     for (lengths, status) in [
@@ -51,9 +50,8 @@ async fn a_content_length_is_one_number() {
 }
 
 /// H6: two framings
-#[tokio::test]
-async fn transfer_encoding_wins_over_content_length_and_the_connection_closes() {
-    let service = service().await;
+pub(super) async fn transfer_encoding_wins_over_content_length_and_the_connection_closes(on: Database) {
+    let service = on.service().await;
     let key = service.key_line();
     let mut raw = service.connect().await;
     let lines = [
@@ -71,9 +69,8 @@ async fn transfer_encoding_wins_over_content_length_and_the_connection_closes() 
 }
 
 /// H7: chunks of any size
-#[tokio::test]
-async fn a_chunked_body_is_as_good_as_any() {
-    let service = service().await;
+pub(super) async fn a_chunked_body_is_as_good_as_any(on: Database) {
+    let service = on.service().await;
     let key = service.key_line();
     let lines = [&USUAL, [&key, "Transfer-Encoding: chunked"].as_slice()].concat();
     for size in [1, 7, 20] {
@@ -89,9 +86,8 @@ async fn a_chunked_body_is_as_good_as_any() {
 }
 
 /// H7, E4: a body that does not come
-#[tokio::test]
-async fn a_body_that_takes_too_long_is_timed_out() {
-    let Some(service) = service_with(&[("BODY_TIMEOUT_S", "1")]).await else {
+pub(super) async fn a_body_that_takes_too_long_is_timed_out(on: Database) {
+    let Some(service) = on.service_with(&[("BODY_TIMEOUT_S", "1")]).await else {
         return;
     };
     let key = service.key_line();
@@ -105,9 +101,8 @@ async fn a_body_that_takes_too_long_is_timed_out() {
 }
 
 /// H7: a head that does not come
-#[tokio::test]
-async fn a_head_that_takes_too_long_ends_the_connection() {
-    let Some(service) = service_with(&[("HEADER_TIMEOUT_S", "1")]).await else {
+pub(super) async fn a_head_that_takes_too_long_ends_the_connection(on: Database) {
+    let Some(service) = on.service_with(&[("HEADER_TIMEOUT_S", "1")]).await else {
         return;
     };
     let mut raw = service.connect().await;
@@ -121,9 +116,8 @@ async fn a_head_that_takes_too_long_ends_the_connection() {
 }
 
 /// H7: a later head has as long as the first, a pause between requests has longer
-#[tokio::test]
-async fn a_kept_connection_may_be_silent_but_not_stop_in_a_head() {
-    let Some(service) = service_with(&[("HEADER_TIMEOUT_S", "1")]).await else {
+pub(super) async fn a_kept_connection_may_be_silent_but_not_stop_in_a_head(on: Database) {
+    let Some(service) = on.service_with(&[("HEADER_TIMEOUT_S", "1")]).await else {
         return;
     };
     let whole = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -143,9 +137,8 @@ async fn a_kept_connection_may_be_silent_but_not_stop_in_a_head() {
 }
 
 /// H8: go on, if there is a reason to
-#[tokio::test]
-async fn a_client_that_asks_first_is_told_to_go_on() {
-    let service = service().await;
+pub(super) async fn a_client_that_asks_first_is_told_to_go_on(on: Database) {
+    let service = on.service().await;
     let key = service.key_line();
     let lines = [
         &USUAL,
@@ -160,9 +153,8 @@ async fn a_client_that_asks_first_is_told_to_go_on() {
 }
 
 /// H8, E5: no body is asked for that will not be read
-#[tokio::test]
-async fn a_client_that_asks_first_is_refused_at_once() {
-    let service = service().await;
+pub(super) async fn a_client_that_asks_first_is_refused_at_once(on: Database) {
+    let service = on.service().await;
     let key = service.key_line();
     let nobody = format!("POST /conversations/{NOBODY}/messages/create HTTP/1.1");
     let [post, host, json] = USUAL;
@@ -197,9 +189,8 @@ async fn a_client_that_asks_first_is_refused_at_once() {
 }
 
 /// E6: whoever sends everything first can read the answer after
-#[tokio::test]
-async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
-    let service = service().await;
+pub(super) async fn an_early_refusal_reaches_a_client_that_is_still_sending(on: Database) {
+    let service = on.service().await;
     let key = service.key_line();
     let nobody = format!("POST /conversations/{NOBODY}/messages/create HTTP/1.1");
     let [post, host, json] = USUAL;
@@ -243,9 +234,8 @@ async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
 }
 
 /// H10: connections
-#[tokio::test]
-async fn a_connection_too_many_is_closed_at_once() {
-    let Some(service) = service_with(&[("MAX_CONNECTIONS", "1")]).await else {
+pub(super) async fn a_connection_too_many_is_closed_at_once(on: Database) {
+    let Some(service) = on.service_with(&[("MAX_CONNECTIONS", "1")]).await else {
         return;
     };
     let probe = head(&["GET /livez HTTP/1.1", "Host: localhost"]);

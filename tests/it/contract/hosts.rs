@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Rows, Service, service, service_with};
+use super::{Database, Rows, Service};
 use crate::support::Answer;
 
 /// GET with exactly these `Host` lines.
@@ -23,9 +23,8 @@ fn refused(rows: &mut Rows, row: &str, answer: &Answer) {
 }
 
 /// H3: names, addresses, ports
-#[tokio::test]
-async fn a_host_is_a_name_or_an_address_perhaps_with_a_port() {
-    let service = service().await;
+pub(super) async fn a_host_is_a_name_or_an_address_perhaps_with_a_port(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("hosts").await;
     let path = format!("/conversations/{conversation}");
     let mut rows = Rows::default();
@@ -79,9 +78,8 @@ async fn a_host_is_a_name_or_an_address_perhaps_with_a_port() {
 }
 
 /// H3: one, not none, not two
-#[tokio::test]
-async fn there_is_exactly_one_host() {
-    let service = service().await;
+pub(super) async fn there_is_exactly_one_host(on: Database) {
+    let service = on.service().await;
     let path = format!("/conversations/{}", service.conversation("hosts").await);
     let mut rows = Rows::default();
     refused(&mut rows, "none", &get(&service, &path, &["A: b"]).await);
@@ -111,9 +109,11 @@ async fn there_is_exactly_one_host() {
 }
 
 /// H3: the operator's list
-#[tokio::test]
-async fn allowed_hosts_are_the_only_ones() {
-    let Some(service) = service_with(&[("ALLOWED_HOSTS", "127.0.0.1,chat.example")]).await else {
+pub(super) async fn allowed_hosts_are_the_only_ones(on: Database) {
+    let Some(service) = on
+        .service_with(&[("ALLOWED_HOSTS", "127.0.0.1,chat.example")])
+        .await
+    else {
         return;
     };
     let path = format!("/conversations/{}", service.conversation("hosts").await);
@@ -158,9 +158,8 @@ fn base_of(page: &Value) -> String {
 }
 
 /// H4: the name that the client used, and no name that a stranger added
-#[tokio::test]
-async fn links_begin_with_the_host_of_the_request() {
-    let service = service().await;
+pub(super) async fn links_begin_with_the_host_of_the_request(on: Database) {
+    let service = on.service().await;
     let path = two_pages(&service).await;
     let mut rows = Rows::default();
     for host in ["chat.example", "chat.example:8080", "127.0.0.1:1", "[::1]:8000"] {
@@ -184,9 +183,8 @@ async fn links_begin_with_the_host_of_the_request() {
 }
 
 /// H4: no name at all, as HTTP/1.0 allows
-#[tokio::test]
-async fn links_begin_with_the_address_where_no_host_was_sent() {
-    let Some(service) = service_with(&[]).await else {
+pub(super) async fn links_begin_with_the_address_where_no_host_was_sent(on: Database) {
+    let Some(service) = on.service_with(&[]).await else {
         return;
     };
     let path = two_pages(&service).await;
@@ -198,14 +196,13 @@ async fn links_begin_with_the_address_where_no_host_was_sent() {
 }
 
 /// H4: the name that the operator chose
-#[tokio::test]
-async fn links_begin_with_the_public_url() {
+pub(super) async fn links_begin_with_the_public_url(on: Database) {
     for (public, base) in [
         ("https://chat.example", "https://chat.example"),
         ("https://chat.example/", "https://chat.example"),
         ("https://chat.example:8443/base", "https://chat.example:8443/base"),
     ] {
-        let Some(service) = service_with(&[("PUBLIC_URL", public)]).await else {
+        let Some(service) = on.service_with(&[("PUBLIC_URL", public)]).await else {
             return;
         };
         let path = two_pages(&service).await;

@@ -3,13 +3,12 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Rows, assert_error, service};
+use super::{Database, Rows, assert_error};
 use crate::support::Answer;
 
 /// B10: JSON, and not nearly
-#[tokio::test]
-async fn what_is_not_json_is_a_parse_error() {
-    let service = service().await;
+pub(super) async fn what_is_not_json_is_a_parse_error(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     let table: [(&str, &[u8]); 18] = [
         ("a word", b"hello"),
@@ -52,9 +51,8 @@ async fn what_is_not_json_is_a_parse_error() {
 }
 
 /// B11: JSON, but no object
-#[tokio::test]
-async fn json_that_is_no_object_is_refused_by_its_kind() {
-    let service = service().await;
+pub(super) async fn json_that_is_no_object_is_refused_by_its_kind(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for (body, kind) in [
         (r#"[{"description": "d"}]"#, "list"),
@@ -82,9 +80,8 @@ async fn json_that_is_no_object_is_refused_by_its_kind() {
 }
 
 /// B12: no two readers shall disagree
-#[tokio::test]
-async fn a_key_that_comes_twice_is_refused() {
-    let service = service().await;
+pub(super) async fn a_key_that_comes_twice_is_refused(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for (body, key) in [
         (r#"{"description": "a", "description": "b"}"#, "description"),
@@ -99,9 +96,8 @@ async fn a_key_that_comes_twice_is_refused() {
 }
 
 /// B14: the types that are JSON
-#[tokio::test]
-async fn json_goes_by_several_names() {
-    let service = service().await;
+pub(super) async fn json_goes_by_several_names(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for content_type in [
         "application/json",
@@ -121,9 +117,8 @@ async fn json_goes_by_several_names() {
 }
 
 /// B14: everything else
-#[tokio::test]
-async fn another_content_type_is_unsupported() {
-    let service = service().await;
+pub(super) async fn another_content_type_is_unsupported(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     let form = "x=1&".repeat(1_500);
     let wide: Vec<u8> = r#"{"description": "d"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -161,9 +156,8 @@ async fn another_content_type_is_unsupported() {
 }
 
 /// B14: no type at all
-#[tokio::test]
-async fn a_post_without_a_content_type_is_unsupported() {
-    let service = service().await;
+pub(super) async fn a_post_without_a_content_type_is_unsupported(on: Database) {
+    let service = on.service().await;
     for body in ["", r#"{"description": "d"}"#] {
         let answer = Answer::of(service.request(Method::POST, "/conversations/").body(body)).await;
         let said = answer.json()["details"]["detail"].clone();
@@ -172,9 +166,8 @@ async fn a_post_without_a_content_type_is_unsupported() {
 }
 
 /// B15: a DELETE is in its path
-#[tokio::test]
-async fn the_body_of_a_delete_is_ignored() {
-    let service = service().await;
+pub(super) async fn the_body_of_a_delete_is_ignored(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("deletes").await;
     let path = format!("/conversations/{conversation}");
     for body in [r#"{"arg""#, "", "\u{0}"] {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::{NOBODY, Rows, Service, assert_error, not_found, service, service_with};
+use super::{Database, NOBODY, Rows, Service, assert_error, not_found};
 use crate::support::{Answer, DEFAULT_KEY};
 
 const MISSING: &str = "Authentication credentials were not provided.";
@@ -31,9 +31,8 @@ fn reads(conversation: &str, message: &str) -> [String; 4] {
 }
 
 /// K1, K2: no key and a wrong key, on every route that needs one
-#[tokio::test]
-async fn every_write_needs_a_key() {
-    let service = service().await;
+pub(super) async fn every_write_needs_a_key(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("keys").await;
     let message = service.message(&conversation, "user", "hello").await;
     let mut rows = Rows::default();
@@ -66,9 +65,8 @@ async fn every_write_needs_a_key() {
 }
 
 /// K3, E5: nothing is said to a stranger
-#[tokio::test]
-async fn the_key_is_judged_before_anything_else_is_told() {
-    let service = service().await;
+pub(super) async fn the_key_is_judged_before_anything_else_is_told(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for (client, said) in [
         (service.anonymous(), MISSING),
@@ -99,9 +97,8 @@ async fn create_with(service: &Service, lines: &[&str]) -> Answer {
 }
 
 /// K4: white space is HTTP's business, case is not
-#[tokio::test]
-async fn spaces_around_a_key_do_not_matter_and_its_case_does() {
-    let service = service().await;
+pub(super) async fn spaces_around_a_key_do_not_matter_and_its_case_does(on: Database) {
+    let service = on.service().await;
     let key = service.key().expect("a key").to_owned();
     let mut rows = Rows::default();
     for line in [
@@ -124,9 +121,8 @@ async fn spaces_around_a_key_do_not_matter_and_its_case_does() {
 }
 
 /// K2, K5: what is no key, or more than one
-#[tokio::test]
-async fn there_is_one_header_for_the_key_and_it_comes_once() {
-    let service = service().await;
+pub(super) async fn there_is_one_header_for_the_key_and_it_comes_once(on: Database) {
+    let service = on.service().await;
     let good = service.key_line();
     let key = service.key().expect("a key").to_owned();
     let mut rows = Rows::default();
@@ -149,9 +145,8 @@ async fn there_is_one_header_for_the_key_and_it_comes_once() {
 }
 
 /// K6: a key that nobody asked for
-#[tokio::test]
-async fn reading_with_a_wrong_key_works() {
-    let service = service().await;
+pub(super) async fn reading_with_a_wrong_key_works(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("keys").await;
     let message = service.message(&conversation, "user", "hello").await;
     for path in reads(&conversation, &message) {
@@ -160,9 +155,8 @@ async fn reading_with_a_wrong_key_works() {
 }
 
 /// K7: reading behind the key
-#[tokio::test]
-async fn reads_can_be_closed() {
-    let Some(service) = service_with(&[("READS", "key")]).await else {
+pub(super) async fn reads_can_be_closed(on: Database) {
+    let Some(service) = on.service_with(&[("READS", "key")]).await else {
         return;
     };
     let conversation = service.conversation("closed").await;
@@ -202,10 +196,9 @@ async fn reads_can_be_closed() {
 }
 
 /// K8: the operator's key ends the reign of the well-known one
-#[tokio::test]
-async fn a_configured_key_is_the_only_key() {
+pub(super) async fn a_configured_key_is_the_only_key(on: Database) {
     let own = "a-key-that-only-this-test-knows";
-    let Some(service) = service_with(&[("API_KEY", own)]).await else {
+    let Some(service) = on.service_with(&[("API_KEY", own)]).await else {
         return;
     };
     let body = json!({ "description": "d" });
@@ -221,9 +214,8 @@ async fn a_configured_key_is_the_only_key() {
 }
 
 /// K8: a fresh service on loopback
-#[tokio::test]
-async fn the_well_known_key_opens_a_fresh_service() {
-    let Some(service) = service_with(&[]).await else {
+pub(super) async fn the_well_known_key_opens_a_fresh_service(on: Database) {
+    let Some(service) = on.service_with(&[]).await else {
         return;
     };
     service

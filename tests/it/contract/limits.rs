@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Rows, Service, assert_error, head, service};
+use super::{Database, Rows, Service, assert_error, head};
 use crate::support::{Answer, query};
 
 fn too_long(limit: usize) -> String {
@@ -45,9 +45,8 @@ async fn judge(rows: &mut Rows, service: &Service, field: &str, limit: usize, un
 }
 
 /// L1, L2: to the limit and not one further, in code points
-#[tokio::test]
-async fn strings_have_limits_counted_in_code_points() {
-    let service = service().await;
+pub(super) async fn strings_have_limits_counted_in_code_points(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for unit in ["x", "é", "🎉"] {
         judge(&mut rows, &service, "title", 200, unit).await;
@@ -57,9 +56,8 @@ async fn strings_have_limits_counted_in_code_points() {
 }
 
 /// L2: neither the white space around nor what a reader calls a letter counts
-#[tokio::test]
-async fn what_counts_is_code_points_after_trimming() {
-    let service = service().await;
+pub(super) async fn what_counts_is_code_points_after_trimming(on: Database) {
+    let service = on.service().await;
     let padded = format!("{}{}{}", " ".repeat(20), "x".repeat(500), "\u{3000}".repeat(20));
     service
         .post_json("/conversations/", &json!({ "description": padded }))
@@ -91,9 +89,8 @@ fn body_of(length: usize) -> Vec<u8> {
 }
 
 /// L3: to the byte
-#[tokio::test]
-async fn a_body_of_2_mib_fits_and_one_byte_more_does_not() {
-    let service = service().await;
+pub(super) async fn a_body_of_2_mib_fits_and_one_byte_more_does_not(on: Database) {
+    let service = on.service().await;
     service
         .post("/conversations/", "application/json", body_of(MIB_2))
         .await
@@ -105,9 +102,8 @@ async fn a_body_of_2_mib_fits_and_one_byte_more_does_not() {
 }
 
 /// L3, E5: refused on the word of the head, before the key and before any of it was sent
-#[tokio::test]
-async fn a_declared_size_is_judged_before_the_body_comes() {
-    let service = service().await;
+pub(super) async fn a_declared_size_is_judged_before_the_body_comes(on: Database) {
+    let service = on.service().await;
     for length in ["2097153", "1000000000000"] {
         let length = format!("Content-Length: {length}");
         let lines = [
@@ -121,9 +117,8 @@ async fn a_declared_size_is_judged_before_the_body_comes() {
 }
 
 /// L3: a size that nobody declared is judged when it is there
-#[tokio::test]
-async fn a_chunked_body_is_judged_as_it_comes() {
-    let service = service().await;
+pub(super) async fn a_chunked_body_is_judged_as_it_comes(on: Database) {
+    let service = on.service().await;
     let mut judged = Vec::new();
     for length in [MIB_2, MIB_2 + 1] {
         let mut raw = service.connect().await;
@@ -155,9 +150,8 @@ async fn nested(service: &Service, opening: &str, levels: usize, closing: &str) 
 }
 
 /// L4: as deep as anyone needs
-#[tokio::test]
-async fn json_nests_64_levels_and_no_deeper() {
-    let service = service().await;
+pub(super) async fn json_nests_64_levels_and_no_deeper(on: Database) {
+    let service = on.service().await;
     let details = json!({ "detail": ["JSON parse error - nesting deeper than 64 levels."] });
     let mut rows = Rows::default();
     for (opening, closing) in [("[", "]"), (r#"{"a":"#, "}")] {
@@ -174,9 +168,8 @@ async fn json_nests_64_levels_and_no_deeper() {
 }
 
 /// L5: on a conversation and on its list
-#[tokio::test]
-async fn a_search_term_has_at_most_256_code_points() {
-    let service = service().await;
+pub(super) async fn a_search_term_has_at_most_256_code_points(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation(&"ü".repeat(256)).await;
     service
         .message(&conversation, "assistant", &"ü".repeat(256))

@@ -3,8 +3,9 @@
 use proptest::prelude::{Strategy, any, prop};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
-use super::{Rows, Service, service};
+use super::{Database, Rows, Service};
 use crate::support::query;
 
 /// A text with all that needs encoding.
@@ -19,9 +20,8 @@ async fn list_of(service: &Service, count: usize) -> String {
 }
 
 /// P2, P3, P4, P5: which links there are and what they say
-#[tokio::test]
-async fn the_links_name_the_neighbouring_pages() {
-    let service = service().await;
+pub(super) async fn the_links_name_the_neighbouring_pages(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 25).await;
     let mut rows = Rows::default();
     for (asked, next, previous) in [
@@ -74,9 +74,8 @@ async fn the_links_name_the_neighbouring_pages() {
 }
 
 /// R2, P2: the prefix that the client used
-#[tokio::test]
-async fn the_links_keep_the_prefix_of_the_request() {
-    let service = service().await;
+pub(super) async fn the_links_keep_the_prefix_of_the_request(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 3).await;
     for prefix in ["", "/api/v1"] {
         let page = service
@@ -90,9 +89,8 @@ async fn the_links_keep_the_prefix_of_the_request() {
 }
 
 /// P3: the path as it was written
-#[tokio::test]
-async fn the_links_keep_the_path_of_the_request() {
-    let service = service().await;
+pub(super) async fn the_links_keep_the_path_of_the_request(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 2).await;
     let upper = list
         .replace("conversations/", "")
@@ -108,9 +106,8 @@ async fn the_links_keep_the_path_of_the_request() {
 }
 
 /// P2: following `next` to its end and `previous` back
-#[tokio::test]
-async fn the_links_lead_through_the_whole_list_and_back() {
-    let service = service().await;
+pub(super) async fn the_links_lead_through_the_whole_list_and_back(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 7).await;
     let start = format!(
         "{list}{}",
@@ -137,15 +134,15 @@ fn decoded(url: &str) -> Pairs {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
+/// Waits in the middle of what cannot be awaited.
+fn now<T>(answer: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| Handle::current().block_on(answer))
+}
+
 /// P3: whatever the parameters are, the links carry them all
-#[test]
-fn any_parameters_survive_the_round_trip_through_the_links() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (service, list) = runtime.block_on(async {
-        let service = service().await;
-        let list = list_of(&service, 3).await;
-        (service, list)
-    });
+pub(super) async fn any_parameters_survive_the_round_trip_through_the_links(on: Database) {
+    let service = on.service().await;
+    let list = list_of(&service, 3).await;
     let reserved = |name: &String| !["page", "page_size", "q", "role"].contains(&name.as_str());
     let name = prop::string::string_regex("[a-cPZ _~*%&+=;é\u{0}-\u{1f}]{0,4}").expect("a pattern");
     let unknown = prop::collection::vec((name.prop_filter("reserved", reserved), any::<String>()), 0..5);
@@ -161,7 +158,7 @@ fn any_parameters_survive_the_round_trip_through_the_links() {
         asked.push(("q".to_owned(), term));
         asked.push(("page_size".to_owned(), "1".to_owned()));
         let path = format!("{list}{}&page=2", query(&asked));
-        let page: Value = runtime.block_on(service.get(&path)).expect(200);
+        let page: Value = now(service.get(&path)).expect(200);
 
         asked.sort_by(|(one, _), (other, _)| one.cmp(other));
         let previous = asked.clone();

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Rows, Service, service_with};
+use super::{Database, Rows, Service};
 use crate::support::{Answer, SOON, Server, eventually};
 
 /// The first line of the log with this in it, once it is there.
@@ -23,9 +23,8 @@ async fn ask_as(service: &Service, id: &str, method: Method, path: &str) -> Answ
 }
 
 /// G1: one line for each request
-#[tokio::test]
-async fn every_request_is_one_line() {
-    let Some(service) = service_with(&[]).await else {
+pub(super) async fn every_request_is_one_line(on: Database) {
+    let Some(service) = on.service_with(&[]).await else {
         return;
     };
     let conversation = service.conversation("lines").await;
@@ -84,9 +83,8 @@ async fn every_request_is_one_line() {
 }
 
 /// G2: two places, and a warning about the well-known key
-#[tokio::test]
-async fn the_log_goes_to_the_console_and_to_the_file() {
-    let Some(service) = service_with(&[]).await else {
+pub(super) async fn the_log_goes_to_the_console_and_to_the_file(on: Database) {
+    let Some(service) = on.service_with(&[]).await else {
         return;
     };
     ask_as(&service, "both-places", Method::GET, "/nope").await;
@@ -104,9 +102,8 @@ async fn the_log_goes_to_the_console_and_to_the_file() {
 }
 
 /// G2: elsewhere, or nowhere
-#[tokio::test]
-async fn the_log_file_can_be_moved_or_switched_off() {
-    let Some(service) = service_with(&[("LOG_FILE", "elsewhere/own.log")]).await else {
+pub(super) async fn the_log_file_can_be_moved_or_switched_off(on: Database) {
+    let Some(service) = on.service_with(&[("LOG_FILE", "elsewhere/own.log")]).await else {
         return;
     };
     let home = service.server().home();
@@ -118,7 +115,7 @@ async fn the_log_file_can_be_moved_or_switched_off() {
     .await;
     assert!(!home.path().join("logs").exists());
 
-    let Some(service) = service_with(&[("LOG_FILE", "off")]).await else {
+    let Some(service) = on.service_with(&[("LOG_FILE", "off")]).await else {
         return;
     };
     ask_as(&service, "console-only", Method::GET, "/nope").await;
@@ -130,9 +127,8 @@ async fn the_log_file_can_be_moved_or_switched_off() {
 }
 
 /// G3: canaries in every place that a client can reach
-#[tokio::test]
-async fn no_id_key_or_text_is_ever_logged() {
-    let Some(mut service) = service_with(&[("LOG_LEVEL", "trace")]).await else {
+pub(super) async fn no_id_key_or_text_is_ever_logged(on: Database) {
+    let Some(mut service) = on.service_with(&[("LOG_LEVEL", "trace")]).await else {
         return;
     };
     let body = json!({ "title": "canary-title", "description": "canary-words" });
@@ -201,9 +197,8 @@ async fn no_id_key_or_text_is_ever_logged() {
 }
 
 /// G4: for machines
-#[tokio::test]
-async fn the_log_can_be_json() {
-    let Some(service) = service_with(&[("LOG_FORMAT", "json")]).await else {
+pub(super) async fn the_log_can_be_json(on: Database) {
+    let Some(service) = on.service_with(&[("LOG_FORMAT", "json")]).await else {
         return;
     };
     ask_as(&service, "as-json", Method::GET, "/nope").await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Rows, Service, assert_error, not_found, service};
+use super::{Database, Rows, Service, assert_error, not_found};
 
 /// Every path of the service with the methods that it has.
 async fn paths(service: &Service) -> Vec<(String, &'static str)> {
@@ -35,9 +35,8 @@ fn set(allow: &str) -> BTreeSet<&str> {
 }
 
 /// R7, E5: a method that the path does not have, before the key is looked at
-#[tokio::test]
-async fn a_method_that_a_path_does_not_have_is_not_allowed() {
-    let service = service().await;
+pub(super) async fn a_method_that_a_path_does_not_have_is_not_allowed(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for (path, allow) in paths(&service).await {
         for name in ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "FOO", "get"] {
@@ -65,9 +64,8 @@ async fn a_method_that_a_path_does_not_have_is_not_allowed() {
 }
 
 /// R7: the list of conversations is nobody's business
-#[tokio::test]
-async fn nothing_lists_conversations() {
-    let service = service().await;
+pub(super) async fn nothing_lists_conversations(on: Database) {
+    let service = on.service().await;
     let answer = service.get("/conversations/").await;
     assert_error(
         &answer,
@@ -78,9 +76,8 @@ async fn nothing_lists_conversations() {
 }
 
 /// R8: HEAD is GET without the body
-#[tokio::test]
-async fn head_answers_as_get_does_without_a_body() {
-    let service = service().await;
+pub(super) async fn head_answers_as_get_does_without_a_body(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     let paths = paths(&service)
         .await
@@ -105,9 +102,8 @@ async fn head_answers_as_get_does_without_a_body() {
 }
 
 /// R9: OPTIONS tells the methods and nothing else
-#[tokio::test]
-async fn options_answers_without_a_key_and_lists_the_methods() {
-    let service = service().await;
+pub(super) async fn options_answers_without_a_key_and_lists_the_methods(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for (path, allow) in paths(&service).await {
         let answer = service.anonymous().ask(Method::OPTIONS, &path).await;

@@ -1,11 +1,13 @@
 //! `docs/contract.md`, clause by clause, over real HTTP.
 //!
-//! Each test starts a server of its own. With `ENGAGEMENT_TEST_URL` (and `ENGAGEMENT_TEST_API_KEY`) the tests are
-//! put to that server instead; those that need special settings then say that they are skipped.
+//! Each test is written once; [`contract!`] stamps it for each database, and each run starts a server of its own on a
+//! database of its own. With `ENGAGEMENT_TEST_URL` (and `ENGAGEMENT_TEST_API_KEY`) the tests are put to that server
+//! instead, once, under the name of the default database; those that need special settings then say that they are skipped.
 //!
 //! The first words of a test's comment are the clauses that it proves.
 
 mod assistant;
+mod behind;
 mod bodies;
 mod clauses;
 mod cors;
@@ -25,112 +27,129 @@ mod operations;
 mod paging;
 mod routes;
 mod search;
+mod service;
 mod shapes;
 mod walking;
 
 use std::fmt::{Debug, Display};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::ops::Deref;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, DEFAULT_KEY, Raw, Server};
+use crate::support::Answer;
+use behind::Behind;
+use service::{Database, Service};
+
+/// Stamps tests for every database: `contract! { module: test, …; … }`. The compiler complains of a test that is left out,
+/// because nothing calls it.
+macro_rules! contract {
+    ($($module:ident: $($test:ident),+;)+) => {
+        mod on_sqlite {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+                async fn $test() {
+                    $crate::contract::$module::$test($crate::contract::Database::Sqlite).await;
+                })+
+            })+
+        }
+
+        mod on_postgres {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+                async fn $test() {
+                    // Without a server, this has been said.
+                    if let Some(on) = $crate::contract::Database::postgres().await {
+                        $crate::contract::$module::$test(on).await;
+                    }
+                })+
+            })+
+        }
+    };
+}
+
+contract! {
+    assistant: the_first_rule_that_matches_answers, every_user_message_gets_one_answer_placed_after_it,
+        an_assistant_message_triggers_nothing, messages_that_arrive_together_get_their_own_answers;
+    bodies: required_fields_are_required, only_a_title_may_be_null, a_title_may_be_absent_null_or_empty,
+        the_white_space_around_a_string_goes, a_description_and_a_text_may_not_be_blank,
+        a_string_is_a_string, nul_and_half_surrogates_are_refused_by_name, every_other_character_is_kept,
+        a_role_is_user_or_assistant_and_nothing_else, all_wrong_fields_are_reported_at_once,
+        unknown_fields_are_ignored;
+    cors: no_origin_is_allowed_unless_it_is_listed, a_listed_origin_is_allowed_by_its_own_name,
+        a_preflight_allows_the_methods_and_headers_for_ten_minutes;
+    deletion: a_deleted_conversation_is_gone_with_everything_in_it, a_message_is_deleted_once,
+        deleting_a_message_whose_reply_is_under_way_leaves_no_orphan,
+        deleting_a_conversation_while_replies_are_under_way_is_no_error,
+        deleting_an_answered_message_leaves_the_answer, deleting_an_answer_leaves_its_reply_without_one,
+        a_message_that_meets_a_deletion_is_stored_or_too_late;
+    durability: what_was_answered_survives_the_death_of_the_process,
+        a_request_that_arrived_whole_is_carried_out_once,
+        a_client_that_closes_its_side_still_gets_its_answer;
+    edge: every_response_has_the_security_headers, every_response_has_a_request_id,
+        a_request_id_is_kept_if_it_is_well_formed, a_target_of_more_than_8_kib_is_too_long,
+        a_head_has_at_most_64_headers_and_16_kib;
+    errors: every_error_has_the_envelope_and_its_sentence, the_message_repeats_the_status_line,
+        route_method_size_and_key_are_judged_in_this_order,
+        key_existence_content_type_size_and_body_are_judged_in_this_order,
+        a_500_tells_a_request_id_and_no_cause,
+        a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on,
+        more_requests_at_once_than_allowed_are_sent_away;
+    framing: a_content_length_is_one_number,
+        transfer_encoding_wins_over_content_length_and_the_connection_closes,
+        a_chunked_body_is_as_good_as_any, a_body_that_takes_too_long_is_timed_out,
+        a_head_that_takes_too_long_ends_the_connection,
+        a_kept_connection_may_be_silent_but_not_stop_in_a_head, a_client_that_asks_first_is_told_to_go_on,
+        a_client_that_asks_first_is_refused_at_once,
+        an_early_refusal_reaches_a_client_that_is_still_sending, a_connection_too_many_is_closed_at_once;
+    hosts: a_host_is_a_name_or_an_address_perhaps_with_a_port, there_is_exactly_one_host,
+        allowed_hosts_are_the_only_ones, links_begin_with_the_host_of_the_request,
+        links_begin_with_the_address_where_no_host_was_sent, links_begin_with_the_public_url;
+    json: what_is_not_json_is_a_parse_error, json_that_is_no_object_is_refused_by_its_kind,
+        a_key_that_comes_twice_is_refused, json_goes_by_several_names, another_content_type_is_unsupported,
+        a_post_without_a_content_type_is_unsupported, the_body_of_a_delete_is_ignored;
+    keys: every_write_needs_a_key, the_key_is_judged_before_anything_else_is_told,
+        spaces_around_a_key_do_not_matter_and_its_case_does,
+        there_is_one_header_for_the_key_and_it_comes_once, reading_with_a_wrong_key_works,
+        reads_can_be_closed, a_configured_key_is_the_only_key, the_well_known_key_opens_a_fresh_service;
+    limits: strings_have_limits_counted_in_code_points, what_counts_is_code_points_after_trimming,
+        a_body_of_2_mib_fits_and_one_byte_more_does_not, a_declared_size_is_judged_before_the_body_comes,
+        a_chunked_body_is_judged_as_it_comes, json_nests_64_levels_and_no_deeper,
+        a_search_term_has_at_most_256_code_points;
+    links: any_parameters_survive_the_round_trip_through_the_links, the_links_name_the_neighbouring_pages,
+        the_links_keep_the_prefix_of_the_request, the_links_keep_the_path_of_the_request,
+        the_links_lead_through_the_whole_list_and_back;
+    logging: every_request_is_one_line, the_log_goes_to_the_console_and_to_the_file,
+        the_log_file_can_be_moved_or_switched_off, no_id_key_or_text_is_ever_logged, the_log_can_be_json;
+    methods: a_method_that_a_path_does_not_have_is_not_allowed, nothing_lists_conversations,
+        head_answers_as_get_does_without_a_body, options_answers_without_a_key_and_lists_the_methods;
+    operations: the_probes_answer_at_the_root_without_a_key, a_server_tells_its_address_once_it_is_ready,
+        sigterm_lets_requests_finish_and_exits_with_0, a_start_that_fails_says_why_by_its_exit_code;
+    paging: a_page_beyond_any_list_is_invalid_whatever_else_is_asked, pages_close_the_gaps_that_deletions_leave,
+        messages_come_oldest_first_ten_to_a_page, a_page_is_a_number_in_ascii_digits_or_last,
+        any_other_page_is_invalid, an_empty_list_has_one_empty_page, a_page_size_is_kept_between_1_and_100,
+        of_a_repeated_parameter_the_last_one_counts, a_role_keeps_the_messages_of_that_role,
+        an_unknown_conversation_is_not_found_whatever_is_asked;
+    routes: every_route_answers_under_both_prefixes_and_with_or_without_a_slash,
+        an_id_is_understood_in_either_case, an_id_in_another_spelling_is_not_found,
+        a_path_is_cut_into_segments_before_it_is_decoded, an_unknown_path_is_not_found_in_the_envelope,
+        creating_tells_where_the_new_thing_is, a_message_is_not_reached_through_another_conversation,
+        every_body_is_json_whatever_was_asked_for;
+    search: a_conversation_is_found_by_its_title_or_its_description, a_list_is_filtered_by_text,
+        case_does_not_matter_in_any_script, composed_and_decomposed_letters_are_different,
+        no_character_is_a_wildcard, a_term_is_taken_as_it_is, what_cannot_be_decoded_stands_for_itself,
+        a_term_with_nul_is_refused;
+    shapes: a_conversation_has_its_five_fields_in_order, a_message_has_its_six_fields_in_order,
+        a_reply_has_its_fields_in_order, an_assistant_message_has_no_reply,
+        adding_and_deleting_a_message_moves_the_date_of_the_conversation,
+        ids_are_lower_case_uuids_of_their_versions, messages_are_in_the_order_in_which_they_were_stored,
+        reading_gives_the_bytes_that_creating_gave, a_page_has_its_four_fields_in_order;
+    walking: a_count_agrees_with_its_page_while_others_write,
+        a_walk_through_the_pages_sees_each_message_once_while_others_add,
+        a_deletion_moves_the_later_messages_up;
+}
 
 /// An id that is well formed and names nothing.
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
-
-/// The service under test, as a client that holds its key.
-struct Service {
-    client: Client,
-    /// The process, if it is ours.
-    server: Option<Server>,
-}
-
-/// The service with default settings, or the one that the environment names.
-async fn service() -> Service {
-    if let Ok(url) = std::env::var("ENGAGEMENT_TEST_URL") {
-        let key = std::env::var("ENGAGEMENT_TEST_API_KEY").unwrap_or_else(|_| DEFAULT_KEY.to_owned());
-        return Service {
-            client: Client::new(url.trim_end_matches('/'), Some(&key)),
-            server: None,
-        };
-    }
-    Service::over(Server::start().await)
-}
-
-/// A server with these settings; `None`, said loudly, when the tests are put to a server that runs already.
-async fn service_with(settings: &[(&str, &str)]) -> Option<Service> {
-    if std::env::var_os("ENGAGEMENT_TEST_URL").is_some() {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        eprintln!("SKIPPED: {test} needs a server of its own with {settings:?}");
-        return None;
-    }
-    let builder = settings.iter().fold(Server::builder(), |builder, (name, value)| {
-        builder.env(name, value)
-    });
-    Some(Service::over(builder.start().await))
-}
-
-impl Service {
-    fn over(server: Server) -> Self {
-        Self {
-            client: server.client(),
-            server: Some(server),
-        }
-    }
-
-    /// The process, in tests that asked for one of their own.
-    fn server(&self) -> &Server {
-        self.server.as_ref().expect("a server of our own")
-    }
-
-    /// `host:port`, as the service is called.
-    fn authority(&self) -> &str {
-        self.base_url().trim_start_matches("http://")
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.authority()
-            .to_socket_addrs()
-            .expect("an address")
-            .next()
-            .expect("an address")
-    }
-
-    async fn connect(&self) -> Raw {
-        Raw::connect(self.address()).await
-    }
-
-    /// Sends a head of these lines and a body on a connection of its own, and reads the answer.
-    async fn exchange(&self, lines: &[&str], body: impl AsRef<[u8]>) -> Answer {
-        let mut raw = self.connect().await;
-        raw.send(head(lines)).await.expect("a head to send");
-        raw.send(body).await.expect("a body to send");
-        raw.answer()
-            .await
-            .unwrap_or_else(|error| panic!("no answer to {lines:?}: {error}"))
-    }
-
-    /// GET of a path that no client library would leave as it is.
-    async fn get_raw(&self, path: &str) -> Answer {
-        let host = format!("Host: {}", self.authority());
-        self.exchange(&[&format!("GET {path} HTTP/1.1"), &host], "").await
-    }
-
-    /// The header line with the key.
-    fn key_line(&self) -> String {
-        format!("X-API-Key: {}", self.key().expect("a key"))
-    }
-}
-
-impl Deref for Service {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        &self.client
-    }
-}
 
 /// The bytes of a request head.
 fn head(lines: &[&str]) -> String {

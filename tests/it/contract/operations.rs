@@ -2,13 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Rows, assert_error, head, not_found, service, service_with};
+use super::{Database, Rows, assert_error, head, not_found};
 use crate::support::{SOON, Server};
 
 /// O1: the probes and their shape
-#[tokio::test]
-async fn the_probes_answer_at_the_root_without_a_key() {
-    let service = service().await;
+pub(super) async fn the_probes_answer_at_the_root_without_a_key(on: Database) {
+    let service = on.service().await;
     let anyone = service.anonymous();
     let mut rows = Rows::default();
     for probe in ["/livez", "/readyz"] {
@@ -33,24 +32,18 @@ async fn the_probes_answer_at_the_root_without_a_key() {
 }
 
 /// O2: the address that it got, on any free port
-#[tokio::test]
-async fn a_server_tells_its_address_once_it_is_ready() {
-    if service_with(&[]).await.is_none() {
+pub(super) async fn a_server_tells_its_address_once_it_is_ready(on: Database) {
+    let builder = Server::builder().arg("serve").arg("--listen=127.0.0.1:0");
+    let Some(service) = on.start(builder).await else {
         return;
-    }
-    let server = Server::builder()
-        .arg("serve")
-        .arg("--listen=127.0.0.1:0")
-        .start()
-        .await;
-    assert_ne!(server.address().port(), 0);
-    server.client().get("/readyz").await.expect(200);
+    };
+    assert_ne!(service.address().port(), 0);
+    service.get("/readyz").await.expect(200);
 }
 
 /// O2: a request under way is finished, then the process ends
-#[tokio::test]
-async fn sigterm_lets_requests_finish_and_exits_with_0() {
-    let Some(mut service) = service_with(&[]).await else {
+pub(super) async fn sigterm_lets_requests_finish_and_exits_with_0(on: Database) {
+    let Some(mut service) = on.service_with(&[]).await else {
         return;
     };
     let body = r#"{"description": "last"}"#;
@@ -81,7 +74,7 @@ async fn sigterm_lets_requests_finish_and_exits_with_0() {
 /// O3: one file, one server
 #[tokio::test]
 async fn a_second_server_on_the_same_file_refuses() {
-    let Some(service) = service_with(&[]).await else {
+    let Some(service) = Database::Sqlite.service_with(&[]).await else {
         return;
     };
     let Err((status, stderr)) = Server::builder_over(&service.server().home()).try_start().await else {
@@ -97,12 +90,59 @@ async fn a_second_server_on_the_same_file_refuses() {
     assert_error(&service.get("/nope").await, 404, &not_found());
 }
 
-/// O4, K8: what the way a start ends tells
+/// O5: two servers, one service
 #[tokio::test]
-async fn a_start_that_fails_says_why_by_its_exit_code() {
-    if service_with(&[]).await.is_none() {
+async fn servers_on_one_postgres_database_show_the_same() {
+    let Some(on) = Database::postgres().await else {
         return;
+    };
+    let one = on.service().await;
+    let other = one.another_server().await;
+    let conversation = one.conversation("shared").await;
+    let path = format!("/conversations/{conversation}");
+
+    let mut rows = Rows::default();
+    for (round, (here, there)) in [(&one, &other), (&other, &one)]
+        .into_iter()
+        .cycle()
+        .take(10)
+        .enumerate()
+    {
+        let asked = here.message(&conversation, "user", "hello").await;
+        let message = there.get(&format!("{path}/messages/{asked}")).await;
+        rows.equal(format!("the message of round {round}"), message.status, 200);
+        let reply = there.finished_reply(&conversation, &asked).await;
+        rows.equal(
+            format!("the reply of round {round}"),
+            &reply["status"],
+            "succeeded",
+        );
+        rows.equal(
+            format!("the texts of round {round}"),
+            there.texts(&conversation).await,
+            here.texts(&conversation).await,
+        );
+        assert_eq!(here.delete(&format!("{path}/messages/{asked}")).await.status, 204);
+        let gone = there.get(&format!("{path}/messages/{asked}")).await;
+        rows.error(
+            format!("what was deleted in round {round}"),
+            &gone,
+            404,
+            &not_found(),
+        );
     }
+    one.delete(&format!("{path}/delete")).await.expect(200);
+    rows.error("the conversation", &other.get(&path).await, 404, &not_found());
+}
+
+/// O4, K8: what the way a start ends tells
+pub(super) async fn a_start_that_fails_says_why_by_its_exit_code(on: Database) {
+    let open = [("LISTEN", "0.0.0.0:0"), ("ALLOW_DEFAULT_KEY", "1")];
+    let Some(open) = on.service_with(&open).await else {
+        return;
+    };
+    open.conversation("open to all").await;
+
     let mut rows = Rows::default();
     for (case, builder, code) in [
         ("an unknown flag", Server::builder().arg("--no-such-flag"), 2),
@@ -124,7 +164,7 @@ async fn a_start_that_fails_says_why_by_its_exit_code() {
         ),
         (
             "a database that cannot be",
-            Server::builder().env("DATABASE_URL", "sqlite:no/such/folder/db"),
+            Server::builder().on(&on.that_cannot_be()),
             69,
         ),
     ] {
@@ -132,10 +172,4 @@ async fn a_start_that_fails_says_why_by_its_exit_code() {
         rows.equal(case, status.code(), Some(code));
         rows.equal(format!("{case} is told"), stderr.trim().is_empty(), false);
     }
-    let open = Server::builder()
-        .env("LISTEN", "0.0.0.0:0")
-        .env("ALLOW_DEFAULT_KEY", "1")
-        .start()
-        .await;
-    open.client().conversation("open to all").await;
 }

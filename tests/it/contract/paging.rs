@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{NOBODY, Rows, Service, not_found, service};
+use super::{Database, NOBODY, Rows, Service, not_found};
 use crate::support::{query, texts};
 
 /// A conversation of the assistant's messages `1` to `count`, as the path of its list.
@@ -24,9 +24,8 @@ fn invalid_page() -> Value {
 }
 
 /// P1: ten to a page, oldest first
-#[tokio::test]
-async fn messages_come_oldest_first_ten_to_a_page() {
-    let service = service().await;
+pub(super) async fn messages_come_oldest_first_ten_to_a_page(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 25).await;
     let mut rows = Rows::default();
     for (page, range) in [
@@ -42,9 +41,8 @@ async fn messages_come_oldest_first_ten_to_a_page() {
 }
 
 /// P4: the spellings of a page
-#[tokio::test]
-async fn a_page_is_a_number_in_ascii_digits_or_last() {
-    let service = service().await;
+pub(super) async fn a_page_is_a_number_in_ascii_digits_or_last(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 25).await;
     let mut rows = Rows::default();
     for (page, range) in [
@@ -66,9 +64,8 @@ async fn a_page_is_a_number_in_ascii_digits_or_last() {
 }
 
 /// P4: everything else
-#[tokio::test]
-async fn any_other_page_is_invalid() {
-    let service = service().await;
+pub(super) async fn any_other_page_is_invalid(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 11).await;
     let long = "9".repeat(5_000);
     let mut rows = Rows::default();
@@ -122,10 +119,83 @@ async fn any_other_page_is_invalid() {
     }
 }
 
+/// P4: numbers that no list reaches, by every way to a page
+pub(super) async fn a_page_beyond_any_list_is_invalid_whatever_else_is_asked(on: Database) {
+    let service = on.service().await;
+    let list = list_of(&service, 11).await;
+    let conversation = list
+        .trim_end_matches("/messages")
+        .trim_start_matches("/conversations/");
+    let gone = service.message(conversation, "assistant", "1 is gone").await;
+    let mut rows = Rows::default();
+    for round in ["without gaps", "with a gap"] {
+        for filter in [
+            "",
+            "&q=1",
+            "&role=user",
+            "&role=assistant",
+            "&role=nobody",
+            "&q=1&role=assistant",
+        ] {
+            for size in ["1", "7", "100"] {
+                for page in [
+                    "1000",
+                    "2147483648",
+                    "92233720368547758",
+                    "9223372036854775",
+                    "9223372036854776",
+                    "9223372036854775807",
+                    "9223372036854775808",
+                    "18446744073709551615",
+                ] {
+                    let asked = format!("?page={page}&page_size={size}{filter}");
+                    let answer = service.get(&format!("{list}{asked}")).await;
+                    rows.error(format!("{asked} {round}"), &answer, 404, &invalid_page());
+                }
+            }
+        }
+        service.delete(&format!("{list}/{gone}")).await;
+    }
+}
+
+/// P1, P4, P7: every page of every list, from both ends, where messages were deleted
+pub(super) async fn pages_close_the_gaps_that_deletions_leave(on: Database) {
+    let service = on.service().await;
+    let conversation = service.conversation("gaps").await;
+    let list = format!("/conversations/{conversation}/messages");
+    let mut left = Vec::new();
+    for number in 0..24 {
+        let message = service
+            .message(&conversation, "assistant", &format!("number {number}"))
+            .await;
+        if [0, 1, 7, 8, 9, 16, 23].contains(&number) {
+            assert_eq!(service.delete(&format!("{list}/{message}")).await.status, 204);
+        } else {
+            left.push(format!("number {number}"));
+        }
+    }
+    let mut rows = Rows::default();
+    for filter in ["", "&role=assistant", "&q=NUMBER", "&q=number&role=assistant"] {
+        for size in [1, 2, 5, 16, 17, 18, 100] {
+            let pages: Vec<_> = left.chunks(size).collect();
+            for (at, wanted) in pages.iter().enumerate() {
+                let asked = format!("?page={}&page_size={size}{filter}", at + 1);
+                let page = service.get(&format!("{list}{asked}")).await.expect(200);
+                rows.equal(&asked, texts(&page), *wanted);
+                rows.equal(format!("count of {asked}"), &page["count"], left.len());
+            }
+            let asked = format!("?page=last&page_size={size}{filter}");
+            let page = service.get(&format!("{list}{asked}")).await.expect(200);
+            rows.equal(&asked, texts(&page), pages[pages.len() - 1]);
+        }
+        let page = service.get(&format!("{list}?role=user{filter}&role=user")).await;
+        rows.equal(format!("nothing of {filter}"), &page.expect(200)["count"], 0);
+    }
+}
+
 /// P4: page 1 is always there
-#[tokio::test]
-async fn an_empty_list_has_one_empty_page() {
-    let service = service().await;
+pub(super) async fn an_empty_list_has_one_empty_page(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 0).await;
     let mut rows = Rows::default();
     for page in ["", "?page=1", "?page=last", "?role=user", "?q=x"] {
@@ -145,9 +215,8 @@ async fn an_empty_list_has_one_empty_page() {
 }
 
 /// P5: sizes that are sizes, sizes that are too large, and everything else
-#[tokio::test]
-async fn a_page_size_is_kept_between_1_and_100() {
-    let service = service().await;
+pub(super) async fn a_page_size_is_kept_between_1_and_100(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 105).await;
     let long = "9".repeat(5_000);
     let mut rows = Rows::default();
@@ -180,9 +249,8 @@ async fn a_page_size_is_kept_between_1_and_100() {
 }
 
 /// P6: the last one counts, and only under its own name
-#[tokio::test]
-async fn of_a_repeated_parameter_the_last_one_counts() {
-    let service = service().await;
+pub(super) async fn of_a_repeated_parameter_the_last_one_counts(on: Database) {
+    let service = on.service().await;
     let list = list_of(&service, 11).await;
     let conversation = list
         .trim_end_matches("/messages")
@@ -209,9 +277,8 @@ async fn of_a_repeated_parameter_the_last_one_counts() {
 }
 
 /// P7: a filter by role
-#[tokio::test]
-async fn a_role_keeps_the_messages_of_that_role() {
-    let service = service().await;
+pub(super) async fn a_role_keeps_the_messages_of_that_role(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("roles").await;
     service.message(&conversation, "assistant", "welcome").await;
     let message = service.message(&conversation, "user", "hello").await;
@@ -239,9 +306,8 @@ async fn a_role_keeps_the_messages_of_that_role() {
 }
 
 /// P8, E5: existence before parameters
-#[tokio::test]
-async fn an_unknown_conversation_is_not_found_whatever_is_asked() {
-    let service = service().await;
+pub(super) async fn an_unknown_conversation_is_not_found_whatever_is_asked(on: Database) {
+    let service = on.service().await;
     let long = format!("?q={}", "x".repeat(257));
     let mut rows = Rows::default();
     for query in [

@@ -2,12 +2,11 @@
 
 use serde_json::json;
 
-use super::{NOBODY, Rows, Service, assert_error, not_found, service};
+use super::{Database, NOBODY, Rows, Service, assert_error, not_found};
 
 /// R1, R2, R3: under either prefix, with or without a slash at the end
-#[tokio::test]
-async fn every_route_answers_under_both_prefixes_and_with_or_without_a_slash() {
-    let service = service().await;
+pub(super) async fn every_route_answers_under_both_prefixes_and_with_or_without_a_slash(on: Database) {
+    let service = on.service().await;
     for prefix in ["", "/api/v1"] {
         for slash in ["", "/"] {
             walk(&service, prefix, slash).await;
@@ -72,9 +71,8 @@ async fn walk(service: &Service, prefix: &str, slash: &str) {
 }
 
 /// R4: upper case is understood, lower case is answered
-#[tokio::test]
-async fn an_id_is_understood_in_either_case() {
-    let service = service().await;
+pub(super) async fn an_id_is_understood_in_either_case(on: Database) {
+    let service = on.service().await;
     let id = service.conversation("case").await;
     let message = service.message(&id, "assistant", "x").await;
     let upper = id.to_uppercase();
@@ -94,9 +92,8 @@ async fn an_id_is_understood_in_either_case() {
 }
 
 /// R4: one spelling of a UUID
-#[tokio::test]
-async fn an_id_in_another_spelling_is_not_found() {
-    let service = service().await;
+pub(super) async fn an_id_in_another_spelling_is_not_found(on: Database) {
+    let service = on.service().await;
     let id = service.conversation("spelling").await;
     let message = service.message(&id, "assistant", "x").await;
     let bare = id.replace('-', "");
@@ -128,9 +125,8 @@ async fn an_id_in_another_spelling_is_not_found() {
 }
 
 /// R5: cut first, decode after
-#[tokio::test]
-async fn a_path_is_cut_into_segments_before_it_is_decoded() {
-    let service = service().await;
+pub(super) async fn a_path_is_cut_into_segments_before_it_is_decoded(on: Database) {
+    let service = on.service().await;
     let id = service.conversation("segments").await;
     let first = u32::from(id.chars().next().expect("a digit"));
     let encoded = format!("%{first:02X}{}", &id[1..]);
@@ -159,9 +155,8 @@ async fn a_path_is_cut_into_segments_before_it_is_decoded() {
 }
 
 /// R6, E1: also a path that nobody has heard of answers in the envelope
-#[tokio::test]
-async fn an_unknown_path_is_not_found_in_the_envelope() {
-    let service = service().await;
+pub(super) async fn an_unknown_path_is_not_found_in_the_envelope(on: Database) {
+    let service = on.service().await;
     let id = service.conversation("paths").await;
 
     let mut rows = Rows::default();
@@ -194,9 +189,8 @@ async fn an_unknown_path_is_not_found_in_the_envelope() {
 }
 
 /// R10: the way to what was created, with the prefix that the client used
-#[tokio::test]
-async fn creating_tells_where_the_new_thing_is() {
-    let service = service().await;
+pub(super) async fn creating_tells_where_the_new_thing_is(on: Database) {
+    let service = on.service().await;
     let mut rows = Rows::default();
     for prefix in ["", "/api/v1"] {
         let body = json!({ "description": "links" });
@@ -241,9 +235,8 @@ async fn creating_tells_where_the_new_thing_is() {
 }
 
 /// R11: a message belongs to its conversation
-#[tokio::test]
-async fn a_message_is_not_reached_through_another_conversation() {
-    let service = service().await;
+pub(super) async fn a_message_is_not_reached_through_another_conversation(on: Database) {
+    let service = on.service().await;
     let home = service.conversation("home").await;
     let other = service.conversation("other").await;
     let message = service.message(&home, "user", "hello").await;
@@ -260,9 +253,8 @@ async fn a_message_is_not_reached_through_another_conversation() {
 }
 
 /// R12: there is only JSON
-#[tokio::test]
-async fn every_body_is_json_whatever_was_asked_for() {
-    let service = service().await;
+pub(super) async fn every_body_is_json_whatever_was_asked_for(on: Database) {
+    let service = on.service().await;
     let id = service.conversation("formats").await;
     let path = format!("/conversations/{id}");
 

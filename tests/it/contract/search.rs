@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Rows, Service, assert_error, not_found, service};
+use super::{Database, Rows, Service, assert_error, not_found};
 use crate::support::{query, texts};
 
 /// Puts a table of texts and terms, and whether the one is found by the other: in a list and on a conversation alike.
@@ -36,9 +36,8 @@ async fn judge(service: &Service, table: &[(&str, &str, bool)]) {
 }
 
 /// Q1: in the title, in the description, or nowhere
-#[tokio::test]
-async fn a_conversation_is_found_by_its_title_or_its_description() {
-    let service = service().await;
+pub(super) async fn a_conversation_is_found_by_its_title_or_its_description(on: Database) {
+    let service = on.service().await;
     let body = json!({ "title": "Über uns", "description": "What AI can do" });
     let path = service
         .post_json("/conversations/", &body)
@@ -64,9 +63,8 @@ async fn a_conversation_is_found_by_its_title_or_its_description() {
 }
 
 /// Q1, P1: a list shows what matches, in its order, and counts it
-#[tokio::test]
-async fn a_list_is_filtered_by_text() {
-    let service = service().await;
+pub(super) async fn a_list_is_filtered_by_text(on: Database) {
+    let service = on.service().await;
     let conversation = service
         .conversation_of(&["One apple", "two pears", "APPLES", "no fruit"])
         .await;
@@ -86,10 +84,9 @@ async fn a_list_is_filtered_by_text() {
 }
 
 /// Q1, Q2: case as Unicode folds it
-#[tokio::test]
-async fn case_does_not_matter_in_any_script() {
+pub(super) async fn case_does_not_matter_in_any_script(on: Database) {
     judge(
-        &service().await,
+        &on.service().await,
         &[
             ("Hello World", "hello world", true),
             ("hello world", "O WOR", true),
@@ -125,10 +122,9 @@ async fn case_does_not_matter_in_any_script() {
 }
 
 /// Q3: no normalisation
-#[tokio::test]
-async fn composed_and_decomposed_letters_are_different() {
+pub(super) async fn composed_and_decomposed_letters_are_different(on: Database) {
     judge(
-        &service().await,
+        &on.service().await,
         &[
             ("caf\u{e9}", "\u{e9}", true),
             ("caf\u{e9}", "e\u{301}", false),
@@ -143,10 +139,9 @@ async fn composed_and_decomposed_letters_are_different() {
 }
 
 /// Q4: no wildcards
-#[tokio::test]
-async fn no_character_is_a_wildcard() {
+pub(super) async fn no_character_is_a_wildcard(on: Database) {
     judge(
-        &service().await,
+        &on.service().await,
         &[
             ("100%", "%", true),
             ("100", "%", false),
@@ -175,10 +170,9 @@ async fn no_character_is_a_wildcard() {
 }
 
 /// Q5: short terms, spaces, scripts without spaces
-#[tokio::test]
-async fn a_term_is_taken_as_it_is() {
+pub(super) async fn a_term_is_taken_as_it_is(on: Database) {
     judge(
-        &service().await,
+        &on.service().await,
         &[
             ("a b", " ", true),
             ("ab", " ", false),
@@ -202,9 +196,8 @@ async fn a_term_is_taken_as_it_is() {
 }
 
 /// Q6: forms are decoded forgivingly
-#[tokio::test]
-async fn what_cannot_be_decoded_stands_for_itself() {
-    let service = service().await;
+pub(super) async fn what_cannot_be_decoded_stands_for_itself(on: Database) {
+    let service = on.service().await;
     let sent = ["100% of it", "%zz", "a;b", "a b", "odd \u{fffd} one", "plain"];
     let conversation = service.conversation_of(&sent).await;
     let mut rows = Rows::default();
@@ -229,9 +222,8 @@ async fn what_cannot_be_decoded_stands_for_itself() {
 }
 
 /// Q6: no term can hold what no text can
-#[tokio::test]
-async fn a_term_with_nul_is_refused() {
-    let service = service().await;
+pub(super) async fn a_term_with_nul_is_refused(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation_of(&["abc"]).await;
     let mut rows = Rows::default();
     for raw in ["%00", "a%00b", "%00abc"] {

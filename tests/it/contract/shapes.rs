@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Rows, assert_error, not_found, service};
+use super::{Database, Rows, assert_error, not_found};
 use crate::support::{Answer, texts};
 
 fn text<'value>(value: &'value Value, field: &str) -> &'value str {
@@ -23,9 +23,8 @@ fn is_date(date: &str) -> bool {
 }
 
 /// S1, S5, S6: five fields, in order, dates equal
-#[tokio::test]
-async fn a_conversation_has_its_five_fields_in_order() {
-    let service = service().await;
+pub(super) async fn a_conversation_has_its_five_fields_in_order(on: Database) {
+    let service = on.service().await;
     for title in [json!(null), json!("First")] {
         let body = json!({ "title": title, "description": "First steps" });
         let answer = service.post_json("/conversations/", &body).await;
@@ -41,9 +40,8 @@ async fn a_conversation_has_its_five_fields_in_order() {
 }
 
 /// S2, S5, S6: six fields, in order, dates equal
-#[tokio::test]
-async fn a_message_has_its_six_fields_in_order() {
-    let service = service().await;
+pub(super) async fn a_message_has_its_six_fields_in_order(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("shapes").await;
     for role in ["user", "assistant"] {
         let body = json!({ "role": role, "text": "Hello!" });
@@ -62,9 +60,8 @@ async fn a_message_has_its_six_fields_in_order() {
 }
 
 /// S3, S5: eight fields, in order
-#[tokio::test]
-async fn a_reply_has_its_fields_in_order() {
-    let service = service().await;
+pub(super) async fn a_reply_has_its_fields_in_order(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("shapes").await;
     let message = service.message(&conversation, "user", "hello").await;
 
@@ -85,9 +82,8 @@ async fn a_reply_has_its_fields_in_order() {
 }
 
 /// S4: an assistant message has no reply
-#[tokio::test]
-async fn an_assistant_message_has_no_reply() {
-    let service = service().await;
+pub(super) async fn an_assistant_message_has_no_reply(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("shapes").await;
     let posted = service.message(&conversation, "assistant", "hello").await;
     let asked = service.message(&conversation, "user", "hello").await;
@@ -101,9 +97,8 @@ async fn an_assistant_message_has_no_reply() {
 }
 
 /// S6: a message that comes or goes moves the conversation's date
-#[tokio::test]
-async fn adding_and_deleting_a_message_moves_the_date_of_the_conversation() {
-    let service = service().await;
+pub(super) async fn adding_and_deleting_a_message_moves_the_date_of_the_conversation(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("dates").await;
     let path = format!("/conversations/{conversation}");
     let fresh = service.get(&path).await.expect(200);
@@ -121,9 +116,8 @@ async fn adding_and_deleting_a_message_moves_the_date_of_the_conversation() {
 }
 
 /// S7: ids that tell nothing, and ids that tell an order
-#[tokio::test]
-async fn ids_are_lower_case_uuids_of_their_versions() {
-    let service = service().await;
+pub(super) async fn ids_are_lower_case_uuids_of_their_versions(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("ids").await;
     let message = service.message(&conversation, "user", "hello").await;
     let reply = service.finished_reply(&conversation, &message).await;
@@ -141,9 +135,8 @@ async fn ids_are_lower_case_uuids_of_their_versions() {
 }
 
 /// S8: the database's order, and dates that never run backwards along it
-#[tokio::test]
-async fn messages_are_in_the_order_in_which_they_were_stored() {
-    let service = service().await;
+pub(super) async fn messages_are_in_the_order_in_which_they_were_stored(on: Database) {
+    let service = on.service().await;
     let sent: Vec<String> = (1..=50).map(|number| format!("number {number}")).collect();
     let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
     let conversation = service.conversation_of(&sent).await;
@@ -162,9 +155,8 @@ async fn messages_are_in_the_order_in_which_they_were_stored() {
 }
 
 /// S9: what was answered at creation is what is read later
-#[tokio::test]
-async fn reading_gives_the_bytes_that_creating_gave() {
-    let service = service().await;
+pub(super) async fn reading_gives_the_bytes_that_creating_gave(on: Database) {
+    let service = on.service().await;
     let body = json!({ "title": "Straße 🎉", "description": "a\"b\\c\u{7f}\u{2028}" });
     let made = service.post_json("/conversations/", &body).await;
     let read = service.get(made.header("location")).await;
@@ -178,9 +170,8 @@ async fn reading_gives_the_bytes_that_creating_gave() {
 }
 
 /// S2, S10: four fields, in order, around messages as they are
-#[tokio::test]
-async fn a_page_has_its_four_fields_in_order() {
-    let service = service().await;
+pub(super) async fn a_page_has_its_four_fields_in_order(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("page").await;
     let path = format!("/conversations/{conversation}/messages");
     let empty = service.get(&path).await;

@@ -1,12 +1,11 @@
 //! P9, P10: pages while others write.
 
-use super::service;
+use super::Database;
 use crate::support::{SOON, eventually, texts};
 
 /// P9: the page and its count are of one moment
-#[tokio::test]
-async fn a_count_agrees_with_its_page_while_others_write() {
-    let service = service().await;
+pub(super) async fn a_count_agrees_with_its_page_while_others_write(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("counting").await;
     let list = format!("/conversations/{conversation}/messages?page_size=100");
     let writer = {
@@ -33,9 +32,8 @@ async fn a_count_agrees_with_its_page_while_others_write() {
 }
 
 /// P10: nothing twice, nothing missed, while messages are added
-#[tokio::test]
-async fn a_walk_through_the_pages_sees_each_message_once_while_others_add() {
-    let service = service().await;
+pub(super) async fn a_walk_through_the_pages_sees_each_message_once_while_others_add(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("walking").await;
     for number in 1..=20 {
         service
@@ -61,9 +59,8 @@ async fn a_walk_through_the_pages_sees_each_message_once_while_others_add() {
 }
 
 /// P10: what a deletion does to a walk
-#[tokio::test]
-async fn a_deletion_moves_the_later_messages_up() {
-    let service = service().await;
+pub(super) async fn a_deletion_moves_the_later_messages_up(on: Database) {
+    let service = on.service().await;
     let conversation = service.conversation("deleting").await;
     let first = service.message(&conversation, "assistant", "1").await;
     for number in 2..=6 {

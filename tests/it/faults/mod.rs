@@ -8,6 +8,7 @@
 //! Randomness comes from a printed seed; `ENGAGEMENT_TEST_SEED` repeats it. A run that fails keeps its directory.
 
 mod broken_disk;
+mod copy;
 mod corpus;
 mod disk_full;
 mod kill;

@@ -3,9 +3,11 @@
 //! A test is written once, against the trait; [`conformance!`] stamps it for each database. Each run
 //! gets a database of its own. What only one database has is tested in a module of its own.
 
+mod claimants;
 mod conversations;
 mod messages;
 mod pages;
+pub(crate) mod postgres;
 mod replies;
 mod sqlite;
 
@@ -19,7 +21,7 @@ use engagement::{
     },
     store::{
         PageAnswer, Store,
-        postgres::{self, LeaseClock, PostgresStore},
+        postgres::{LeaseClock, Options, PostgresStore},
     },
 };
 
@@ -79,6 +81,8 @@ conformance! {
         a_released_reply_is_due_at_once, expired_leases_are_taken_back, a_reply_that_loses_too_many_leases_fails,
         a_renewed_lease_lasts, a_clock_set_back_hides_no_retry, a_restart_reclaims_everything,
         an_append_wakes_the_workers;
+    claimants: a_claimant_is_not_needed_where_there_is_no_conversation,
+        a_claimant_begins_once_the_message_is_stored_or_leaves_the_reply_to_the_queue;
 }
 
 pub(crate) fn at(micros: i64) -> Timestamp {
@@ -102,7 +106,7 @@ impl Database {
     /// `None` where there is no server.
     pub(crate) async fn postgres() -> Option<Self> {
         let database = support::postgres::shared().await?.database().await;
-        let mut options = postgres::Options::new(database.url());
+        let mut options = Options::new(database.url());
         // The tests show literal times.
         options.lease_clock = LeaseClock::Caller;
         Some(Self {

@@ -19,7 +19,7 @@ impl Database {
         )
     }
 
-    async fn claim(&self, now: i64) -> Vec<ClaimedReply> {
+    pub(super) async fn claim(&self, now: i64) -> Vec<ClaimedReply> {
         self.store.claim_replies(10, at(now), LEASE).await.unwrap()
     }
 
@@ -29,11 +29,11 @@ impl Database {
         claimed[0].lease
     }
 
-    async fn reply_to(&self, conversation: ConversationId, message: &Message) -> Reply {
+    pub(super) async fn reply_to(&self, conversation: ConversationId, message: &Message) -> Reply {
         self.store.reply(conversation, message.id).await.unwrap().unwrap()
     }
 
-    async fn finish(&self, lease: Lease, outcome: Outcome, now: i64) -> Finished {
+    pub(super) async fn finish(&self, lease: Lease, outcome: Outcome, now: i64) -> Finished {
         self.store.finish_reply(lease, outcome, at(now)).await.unwrap()
     }
 
@@ -45,7 +45,7 @@ impl Database {
     }
 }
 
-fn answer(id: u8) -> Outcome {
+pub(super) fn answer(id: u8) -> Outcome {
     Outcome::Answered {
         id: MessageId::from([id; 16]),
         text: MessageText::parse("answer").unwrap(),

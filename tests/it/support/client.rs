@@ -1,5 +1,7 @@
 //! A client as a user of the service would write it.
 
+use std::time::Duration;
+
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -132,8 +134,18 @@ impl Client {
 
     /// Waits until the reply to a message has reached an end and gives the reply.
     pub(crate) async fn finished_reply(&self, conversation: &str, message: &str) -> Value {
+        self.finished_reply_within(SOON, conversation, message).await
+    }
+
+    /// ... where it may take longer than usual.
+    pub(crate) async fn finished_reply_within(
+        &self,
+        within: Duration,
+        conversation: &str,
+        message: &str,
+    ) -> Value {
         let path = format!("/conversations/{conversation}/messages/{message}/reply");
-        eventually("the reply is finished", SOON, async || {
+        eventually("the reply is finished", within, async || {
             let reply = self.get(&path).await.expect(200);
             (!matches!(reply["status"].as_str(), Some("queued" | "running"))).then_some(reply)
         })

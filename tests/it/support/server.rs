@@ -143,6 +143,17 @@ impl Builder {
         self
     }
 
+    /// Over this database, which may have other servers, too.
+    pub(crate) fn on(self, url: &str) -> Self {
+        self.env("DATABASE_URL", url)
+    }
+
+    /// Leaves `ENGAGEMENT_<name>` to its default.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(format!("ENGAGEMENT_{name}"));
+        self
+    }
+
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.command.arg(arg.into());
         self
@@ -175,27 +186,35 @@ impl Builder {
     }
 
     /// Runs the program to its end, for commands that do not serve.
-    pub(crate) async fn run(mut self) -> Run {
+    pub(crate) async fn run(self) -> Run {
         let stdout = NamedTempFile::new().expect("a file for stdout");
-        let stderr = NamedTempFile::new().expect("a file for stderr");
-        let child = self
-            .command
-            .stdout(stdout.reopen().expect("the file for stdout"))
-            .stderr(stderr.reopen().expect("the file for stderr"))
-            .spawn()
-            .expect("the program starts");
-        let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Server {
-            child,
-            address,
-            home: self.home,
-            stderr,
-        };
+        let mut server = self.launch_into(stdout.reopen().expect("the file for stdout").into());
         let status = server.wait_exit(SOON).await;
         Run {
             code: status.code(),
             stdout: read_lossy(stdout.path()),
             stderr: server.stderr(),
+        }
+    }
+
+    /// Starts a command that does not serve, and leaves it running: it has no address.
+    pub(crate) fn launch(self) -> Server {
+        self.launch_into(Stdio::null())
+    }
+
+    fn launch_into(mut self, stdout: Stdio) -> Server {
+        let stderr = NamedTempFile::new().expect("a file for stderr");
+        let child = self
+            .command
+            .stdout(stdout)
+            .stderr(stderr.reopen().expect("the file for stderr"))
+            .spawn()
+            .expect("the program starts");
+        Server {
+            child,
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            home: self.home,
+            stderr,
         }
     }
 
@@ -226,6 +245,8 @@ impl Builder {
             .await
             .expect("the server is ready soon")
         {
+            // A worker that listens nowhere.
+            Some(line) if line == "working on replies\n" => Ok(server),
             Some(line) => {
                 server.address = line
                     .strip_prefix("listening on http://")

@@ -109,6 +109,11 @@ impl Crowd {
         .await
     }
 
+    /// What was put off so far.
+    pub(super) fn put_off(&self) -> usize {
+        lock(&self.news.seen).put_off()
+    }
+
     /// When somebody was last sent away.
     pub(super) fn last_put_off(&self) -> Option<Instant> {
         *lock(&self.news.last_put_off)

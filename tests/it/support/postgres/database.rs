@@ -1,11 +1,13 @@
 //! A database of a test's own.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use tokio_postgres::Client;
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config};
 
 use super::{Address, connect};
+use crate::support::proxy::Upstream;
 
 /// Dropping a test's database waits for a checkpoint of a server that many tests use, but not for one that is frozen.
 const DROPPED_WITHIN: Duration = Duration::from_secs(10);
@@ -54,6 +56,20 @@ impl TestDatabase {
     /// Over TCP by way of a proxy.
     pub(crate) fn url_through(&self, proxy: SocketAddr) -> String {
         self.server.database_through(&self.name, proxy)
+    }
+
+    /// Where its server is, for a proxy.
+    pub(crate) fn upstream(&self) -> Upstream {
+        let config: Config = self.tcp_url().parse().expect("the URL of a database");
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        match config.get_hosts() {
+            [Host::Tcp(name), ..] => {
+                let mut addresses = (name.as_str(), port).to_socket_addrs().expect("an address");
+                Upstream::Tcp(addresses.next().expect("an address"))
+            }
+            [Host::Unix(folder), ..] => Upstream::Unix(folder.join(format!(".s.PGSQL.{port}"))),
+            [] => panic!("the URL of a server names it"),
+        }
     }
 
     /// A client for looking at it from beside.

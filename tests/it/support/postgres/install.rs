@@ -19,6 +19,7 @@ const LONGEST_FOLDER: usize = 103 - 15;
 const FOLDER: &str = "engagement-pg-";
 
 /// The programs of a PostgreSQL server.
+#[derive(Clone)]
 pub(super) struct Install {
     programs: PathBuf,
     /// Whom to run them as, since they refuse to run as root.
@@ -33,7 +34,10 @@ struct Account {
 
 impl Install {
     pub(super) fn find() -> Option<Self> {
-        let programs = find_programs(usual_folders())?;
+        let linked = find_programs(usual_folders())?;
+        // Where the server really is, which is where the programs are that come with it.
+        let server = linked.join("postgres").canonicalize().ok()?;
+        let programs = server.parent()?.to_owned();
         let is_root = rustix::process::geteuid().is_root();
         let account = is_root.then(|| Account::unprivileged().expect("an account `postgres` or `nobody`"));
         Some(Self { programs, account })
@@ -48,10 +52,16 @@ impl Install {
             .find_map(|place| tempfile::Builder::new().prefix(FOLDER).tempdir_in(place).ok())
             .map(TempDir::keep)
             .expect("a temporary folder that an unprivileged user can reach");
-        if let Some(Account { uid, gid }) = self.account {
-            std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).expect("a folder for another user");
-        }
+        self.hand_over(&folder, 0o700);
         folder
+    }
+
+    /// Gives a folder or a file to whom the programs run as, and to nobody else.
+    pub(super) fn hand_over(&self, path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
+        if let Some(Account { uid, gid }) = self.account {
+            std::os::unix::fs::chown(path, Some(uid), Some(gid)).expect("something for another user");
+        }
     }
 
     /// A program over `data` in this folder, out of reach of a ctrl-c at the terminal, with what it says in the log.

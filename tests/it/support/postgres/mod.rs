@@ -94,6 +94,11 @@ impl Cluster {
         database
     }
 
+    /// The URL of a database by name, whether there is one or not.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        self.address.database(database)
+    }
+
     /// A client for looking at the server as a whole.
     pub(crate) async fn client(&self) -> Client {
         connect(self.address.url())

@@ -44,11 +44,35 @@ impl Deref for PrivateCluster {
 impl PrivateCluster {
     /// A server that is ready; `None` where PostgreSQL is not installed.
     pub(super) async fn start(durability: Durability) -> Option<Self> {
-        let install = Install::find()?;
+        let cluster = Self::in_new_folder(Install::find()?, durability);
+        cluster.initialize().await;
+        cluster.start_again().await;
+        Some(cluster)
+    }
+
+    /// A copy that follows this server and can only be read: a streaming replica, which does not lag by itself.
+    pub(crate) async fn standby(&self) -> Self {
+        let standby = Self::in_new_folder(self.install.clone(), self.durability);
+        let copy = standby
+            .install
+            .command("pg_basebackup", &standby.folder)
+            .arg("-h")
+            .arg(&self.folder)
+            .args(["-p", &self.port.to_string(), "-U", "postgres", "--no-password"])
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .spawn();
+        let mut copy = copy.expect("pg_basebackup, which comes with PostgreSQL's server or its client");
+        let status = ended("pg_basebackup ends", &mut copy).await;
+        assert!(status, "pg_basebackup failed:\n{}", standby.log());
+        standby.start_again().await;
+        standby
+    }
+
+    fn in_new_folder(install: Install, durability: Durability) -> Self {
         let folder = install.new_folder();
         let watchdog = Watchdog::over(&folder);
         let port = free_port();
-        let cluster = Self {
+        Self {
             cluster: Cluster {
                 address: Address::of_socket(&folder, port),
                 tcp: Some((Ipv4Addr::LOCALHOST, port).into()),
@@ -59,10 +83,7 @@ impl PrivateCluster {
             port,
             postmaster: Mutex::new(None),
             _watchdog: watchdog,
-        };
-        cluster.initialize().await;
-        cluster.start_again().await;
-        Some(cluster)
+        }
     }
 
     async fn initialize(&self) {
@@ -83,7 +104,7 @@ impl PrivateCluster {
             .arg("-k")
             .arg(&self.folder)
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
-            .args(["-c", "max_connections=300", "-c", "log_line_prefix=%m [%p] %d "])
+            .args(["-c", "max_connections=1000", "-c", "log_line_prefix=%m [%p] %d "])
             // In the folder, so that a server that was killed leaves none of it elsewhere.
             .args(["-c", "dynamic_shared_memory_type=mmap"]);
         if self.durability == Durability::Fast {
@@ -112,6 +133,15 @@ impl PrivateCluster {
     async fn accepts(&self) -> Option<()> {
         let client = connect(self.cluster.address.url()).await.ok()?;
         client.batch_execute("SELECT 1").await.ok()
+    }
+
+    /// Lets a role in by TCP only with its password, from a restart on. Everybody else is trusted.
+    pub(crate) async fn ask_for_a_password(&self, role: &str) {
+        let path = self.folder.join("data/pg_hba.conf");
+        let others = fs::read_to_string(&path).expect("who is let in");
+        let line = format!("host all {role} 127.0.0.1/32 scram-sha-256\n");
+        fs::write(&path, line + &others).expect("who is let in");
+        self.restart().await;
     }
 
     /// Stops it as an administrator does: transactions are rolled back and connections end ("fast").
@@ -195,6 +225,30 @@ impl PrivateCluster {
 
     pub(crate) fn socket_dir(&self) -> &Path {
         &self.folder
+    }
+
+    /// A new file beside the data, as secret as the server wants its key to be.
+    pub(crate) fn file(&self, name: &str, contents: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        fs::write(&path, contents).expect("a file for the server");
+        self.install.hand_over(&path, 0o600);
+        path
+    }
+
+    /// Changes a setting of the server, which it heeds from now on.
+    pub(crate) async fn set(&self, setting: &str, value: &str) {
+        let client = self.cluster.client().await;
+        let set = format!("ALTER SYSTEM SET {setting} = '{value}'");
+        client.batch_execute(&set).await.expect("a setting");
+        let reload = client.batch_execute("SELECT pg_reload_conf()").await;
+        reload.expect("a server that reads its settings");
+        eventually(setting, SOON, async || {
+            // The postmaster passes it on; a new session has what it has.
+            let show = format!("SELECT 1 WHERE current_setting('{setting}') = '{value}'");
+            let session = connect(self.cluster.address.url()).await.ok()?;
+            session.query_opt(&show, &[]).await.ok()?.map(drop)
+        })
+        .await;
     }
 
     /// The Unix socket, for a proxy.

@@ -94,7 +94,8 @@ impl Proxy {
         self.control.set(Mode::Stall);
     }
 
-    /// Bytes that go this way are lost, for good.
+    /// Bytes that go this way are lost, for good. A connection that has lost some stays silent that way, whatever comes
+    /// after: only new connections work again.
     pub(crate) fn lose(&self, direction: Direction) {
         self.control.set(Mode::Lose(direction));
     }

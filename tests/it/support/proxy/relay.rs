@@ -97,18 +97,22 @@ async fn carry(
 ) -> Result<(), End> {
     let mut buffer = vec![0; CHUNK];
     let mut before = Vec::new();
+    // TCP delivers nothing that comes after a gap: a connection that has lost something is silent from then on.
+    let mut has_gap = false;
     loop {
         let read = from.read(&mut buffer).await;
         let ends = !matches!(read, Ok(1..));
         // What was read is in flight, and so is the news that the other side is gone.
+        let loses = |mode: &Mode| has_gap || *mode == Mode::Lose(direction);
         let mode = control
-            .mode(|mode| *mode != Mode::Stall && !(ends && *mode == Mode::Lose(direction)))
+            .mode(|mode| *mode == Mode::Refuse || (*mode != Mode::Stall && !(ends && loses(mode))))
             .await;
         let chunk = match read {
             _ if mode == Mode::Refuse => return Err(End::Reset),
             Err(_) => return Err(End::Reset),
             Ok(0) => return to.shutdown().await.map_err(|_| End::Reset),
-            Ok(length) if mode == Mode::Lose(direction) => {
+            Ok(length) if loses(&mode) => {
+                has_gap = true;
                 control.lost.fetch_add(length, Ordering::SeqCst);
                 continue;
             }

@@ -1,0 +1,58 @@
+-- append_message, finish_reply: answered
+--
+-- Appends messages ($1 ids, $2 conversations, $3 roles, $4 dates, $5 texts, $6 folded texts), some of which answer a user
+-- message ($7) under a lease ($8), and some of whose replies are claimed at once for a while ($10). Gives the dates of those
+-- that found a place. Due times go by the callers' dates if $9 says so, and by the server's clock otherwise.
+--
+-- Conversations are taken in the order of their ids, so that no two groups wait for each other, and before replies. A
+-- conversation is put in front of its messages, so that places are given out in one sorted pass, without a join.
+WITH asked AS MATERIALIZED (
+    SELECT *, CASE WHEN $9 THEN said_at ELSE (extract(epoch FROM statement_timestamp()) * 1000000)::bigint END AS now
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::uuid[], $8::bigint[],
+                $10::bigint[])
+         WITH ORDINALITY
+         AS asked (id, conversation_id, role, said_at, text, folded, reply_to, lease_token, lease, place)
+), locked AS MATERIALIZED (
+    SELECT id, last_seq, updated_at FROM conversations WHERE id = ANY ($2) ORDER BY id FOR UPDATE
+), closed AS (
+    UPDATE replies SET status = 'succeeded', lease_until = NULL, finished_at = greatest(started_at, now)
+    FROM asked
+    WHERE (asked.conversation_id IN (SELECT id FROM locked)) IS TRUE
+          AND message_id = reply_to AND replies.lease_token = asked.lease_token AND lease_until IS NOT NULL
+    RETURNING message_id
+), placed AS MATERIALIZED (
+    SELECT * FROM (
+        SELECT *, first_value(last_seq) OVER earlier + row_number() OVER earlier - 1 AS seq,
+               greatest(first_value(updated_at) OVER earlier, max(said_at) OVER earlier) AS at
+        FROM (
+            SELECT id, conversation_id, role, said_at, text, folded, reply_to, lease, now, place,
+                   NULL::bigint AS last_seq, NULL::bigint AS updated_at
+            FROM asked WHERE reply_to IS NULL OR reply_to IN (SELECT message_id FROM closed)
+            UNION ALL
+            SELECT NULL, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, last_seq, updated_at FROM locked
+        ) AS in_order
+        WINDOW earlier AS (PARTITION BY conversation_id ORDER BY place)
+    ) AS placed
+    WHERE place > 0 AND seq IS NOT NULL
+), stored AS (
+    INSERT INTO messages (id, conversation_id, seq, role, created_at, updated_at, text, folded, reply_to)
+    SELECT id, conversation_id, seq, role, at, at, text, folded, reply_to FROM placed
+), queued AS (
+    INSERT INTO replies (message_id, conversation_id, run_after, created_at, status, attempts, lease_token, lease_until,
+                         started_at)
+    SELECT id, conversation_id, now, at, CASE WHEN lease IS NULL THEN 'queued' ELSE 'running' END,
+           CASE WHEN lease IS NULL THEN 0 ELSE 1 END, CASE WHEN lease IS NULL THEN 0 ELSE 1 END, now + lease,
+           CASE WHEN lease IS NOT NULL THEN greatest(at, now) END
+    FROM (SELECT id, conversation_id, role, lease, at, CASE WHEN $9 THEN at ELSE now END AS now FROM placed) AS placed
+    WHERE role = 'user'
+), moved AS (
+    UPDATE conversations
+    SET last_seq = newest.seq, user_count = user_count + users,
+        assistant_count = assistant_count + assistants, updated_at = at
+    FROM (SELECT conversation_id, max(seq) AS seq, max(at) AS at,
+                 count(*) FILTER (WHERE role = 'user') AS users,
+                 count(*) FILTER (WHERE role = 'assistant') AS assistants
+          FROM placed GROUP BY conversation_id) AS newest
+    WHERE conversations.id = newest.conversation_id
+)
+SELECT id, at FROM placed

@@ -1,0 +1,107 @@
+//! What only PostgreSQL has: a server that others use too, that has a clock, plans, locks and limits of its own.
+
+mod clocks;
+mod grouping;
+mod notices;
+mod opening;
+mod plans;
+mod purge;
+mod replica;
+mod schema;
+mod timeouts;
+mod tls;
+
+use engagement::{
+    clock::Clock,
+    ids::IdSource,
+    model::{
+        ConversationId, Description, Message, MessageFilter, MessageId, MessageQuery, MessageText,
+        NewConversation, NewMessage, PageNumber, PageSize, Role,
+    },
+    store::{
+        ConversationStore, Error, PageAnswer,
+        postgres::{Options, PostgresStore},
+    },
+};
+use tokio_postgres::{Client, types::ToSql};
+
+/// A node as its database knows it: one store among others over the same data.
+pub(crate) struct Node {
+    pub(crate) store: PostgresStore,
+    ids: IdSource,
+    clock: Clock,
+}
+
+impl Node {
+    pub(crate) async fn open(url: &str) -> Self {
+        Self::with(&Options::new(url)).await
+    }
+
+    pub(crate) async fn with(options: &Options) -> Self {
+        Self {
+            store: PostgresStore::open(options).await.unwrap(),
+            ids: IdSource::random(),
+            clock: Clock::system(),
+        }
+    }
+
+    pub(crate) async fn conversation(&self) -> ConversationId {
+        self.try_conversation().await.unwrap()
+    }
+
+    pub(crate) async fn try_conversation(&self) -> Result<ConversationId, Error> {
+        let new = NewConversation {
+            id: self.ids.conversation(),
+            title: None,
+            description: Description::parse("A description").unwrap(),
+            now: self.clock.now(),
+        };
+        Ok(self.store.create_conversation(new).await?.id)
+    }
+
+    pub(crate) fn message(&self, to: ConversationId, role: Role, text: &str) -> NewMessage {
+        let now = self.clock.now();
+        NewMessage {
+            id: self.ids.message(now),
+            conversation: to,
+            role,
+            text: MessageText::parse(text).unwrap(),
+            now,
+        }
+    }
+
+    pub(crate) async fn try_say(
+        &self,
+        to: ConversationId,
+        role: Role,
+        text: &str,
+    ) -> Result<Option<Message>, Error> {
+        self.store.append_message(self.message(to, role, text)).await
+    }
+
+    /// The message's id.
+    pub(crate) async fn say(&self, to: ConversationId, role: Role, text: &str) -> MessageId {
+        let said = self.try_say(to, role, text).await.unwrap();
+        said.expect("the conversation exists").id
+    }
+
+    pub(crate) async fn page(
+        &self,
+        of: ConversationId,
+        filter: MessageFilter,
+        number: PageNumber,
+    ) -> Result<PageAnswer, Error> {
+        let query = MessageQuery {
+            conversation: of,
+            filter,
+            number,
+            size: PageSize::default(),
+        };
+        self.store.messages(query).await
+    }
+}
+
+/// What one number a statement gives, asked from beside.
+pub(crate) async fn number(client: &Client, sql: &str, params: &[&(dyn ToSql + Sync)]) -> i64 {
+    client.query_one(sql, params).await.expect("an answer").get(0)
+}
