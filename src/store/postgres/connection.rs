@@ -32,8 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long a request waits for a connection that is just being opened.
 const OPENING: Duration = Duration::from_secs(1);
 
-/// How long connecting may take, setting the session up included. What is lost on the way stays lost, so this is how
-/// long a network that is well again can go unnoticed.
+/// How long connecting may take, set-up included: so long a network that is well again can go unnoticed.
 const CONNECTING: Duration = Duration::from_secs(3);
 
 /// How much longer than the server's own limit a statement may go without an answer, before the connection is given up.
@@ -99,8 +98,7 @@ impl Connector {
         self
     }
 
-    /// How long whoever asks something has to wait for an answer, or for none: as long as a statement may take, after
-    /// the wait for a session.
+    /// How long to wait for a session and then for an answer, at most.
     pub(super) fn longest_wait(&self) -> Duration {
         self.patience + OPENING
     }
@@ -199,8 +197,7 @@ impl Session {
         timeout(GRACE, gone).await.unwrap_or(Ok(()))
     }
 
-    /// Asks the server to stop what this session is doing, and waits until it has. A server that does not has more
-    /// important things on its mind, or is cut off: then the session is given up.
+    /// Asks the server to stop what this session is doing. One that does not is cut off, or might as well be.
     pub(super) async fn stop<T>(
         &self,
         running: impl Future<Output = Result<T, Problem>>,
@@ -210,11 +207,14 @@ impl Session {
             let _ = self.client.cancel_token().cancel_query(self.tls.clone()).await;
             running.await
         };
-        if let Ok(outcome) = timeout(GRACE, stopped).await {
-            return outcome;
-        }
+        timeout(GRACE, stopped)
+            .await
+            .unwrap_or_else(|_| Err(self.give_up()))
+    }
+
+    fn give_up(&self) -> Problem {
         self.condemn();
-        Err(Problem::Lost("the server does not answer".to_owned()))
+        Problem::Lost("the server does not answer".to_owned())
     }
 
     /// Gives this session up: its link opens another.
@@ -246,8 +246,7 @@ impl Session {
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Problem> {
         let Ok(answer) = timeout(self.patience, answer).await else {
-            self.condemn();
-            return Err(Problem::Lost("the server does not answer".to_owned()));
+            return Err(self.give_up());
         };
         answer.map_err(|error| {
             // It was the primary once; the next connection finds the new one.
