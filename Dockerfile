@@ -27,8 +27,9 @@ LABEL org.opencontainers.image.title="Engagement" \
 COPY --from=build /build/image/engagement /engagement
 # A volume starts as a copy of this directory, and so belongs to the service's user.
 COPY --from=build --chown=65532:65532 /build/image/data /data
+# The database is engagement.db in the working directory, as it is without any setting: one that is set here would
+# contradict a URL in a file.
 ENV ENGAGEMENT_LISTEN=0.0.0.0:8000 \
-    ENGAGEMENT_DATABASE_URL=sqlite:/data/engagement.db \
     ENGAGEMENT_LOG_FILE=/data/logs/engagement.log
 USER 65532:65532
 WORKDIR /data

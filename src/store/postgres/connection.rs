@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{join_all, poll_fn};
+use futures_util::future::{join_all, poll_fn, select_all};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -328,6 +328,12 @@ impl Link {
                 _ = join_all(all.iter().map(Self::ended)) => {}
             }
         }
+    }
+
+    /// Answers when it is another's turn: this link has no session any more, and one of `all` has.
+    pub(super) async fn passes(&self, all: &[Self]) {
+        self.ended().await;
+        select_all(all.iter().map(|link| Box::pin(link.opened()))).await;
     }
 
     async fn ended(&self) {

@@ -76,12 +76,14 @@ async fn serve(link: Link, all: Vec<Link>, requests: Requests, tasks: Shutdown) 
             let mut requests = requests.lock().await;
             tokio::select! {
                 biased;
-                request = requests.recv() => request,
                 () = tasks.begun() => {
                     // What waits is still served, and nothing comes after it.
                     requests.close();
                     requests.recv().await
                 }
+                // Asked before anything is taken: what is taken without a connection is sent away.
+                () = link.passes(&all) => continue,
+                request = requests.recv() => request,
             }
         };
         match next {

@@ -164,12 +164,14 @@ impl Clerk {
                 let mut queue = queue.lock().await;
                 tokio::select! {
                     biased;
-                    _ = queue.recv_many(&mut group, GROUP) => {}
                     () = tasks.begun() => {
                         // What waits is still written, and nothing comes after it.
                         queue.close();
                         queue.recv_many(&mut group, GROUP).await;
                     }
+                    // Asked before anything is taken: what is taken without a connection is sent away.
+                    () = self.link.passes(&self.all) => continue,
+                    _ = queue.recv_many(&mut group, GROUP) => {}
                 }
             }
             if group.is_empty() {

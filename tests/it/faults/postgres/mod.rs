@@ -6,6 +6,7 @@ mod census;
 mod commit_cut;
 mod crowd;
 mod cut_off;
+mod few_connections;
 mod network;
 mod node;
 mod restarts;

@@ -99,7 +99,7 @@ async fn prove_at_once(database: &TestDatabase) -> Proof<BTreeMap<String, usize>
     }
 
     let mut changes = BTreeMap::new();
-    let changers = nodes.iter().filter(|node| node.log().contains(CHANGED)).count();
+    let migrating = nodes.iter().filter(|node| node.log().contains(CHANGED)).count();
     for name in migrations().into_iter().filter(|name| !applied.contains(name)) {
         let by = |node: &Server| {
             let log = node.log();
@@ -112,7 +112,7 @@ async fn prove_at_once(database: &TestDatabase) -> Proof<BTreeMap<String, usize>
         ensure(times == 1, || format!("{name} was applied {times} times"))?;
         changes.insert(name, times);
     }
-    ensure(changers == 1, || format!("{changers} nodes changed the schema"))?;
+    ensure(migrating == 1, || format!("{migrating} nodes changed the schema"))?;
 
     for (at, node) in nodes.iter().enumerate() {
         let path = format!("/conversations/{CONVERSATION}/messages/create");

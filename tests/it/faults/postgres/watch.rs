@@ -50,7 +50,7 @@ impl Watch {
             }
         };
         match (is_it, armed.cut) {
-            (false, _) => return Verdict::Pass,
+            (false, _) => Verdict::Pass,
             (true, Cut::AfterSending) => {
                 self.armed = None;
                 Verdict::ForwardThenReset

@@ -289,7 +289,7 @@ async fn two_nodes_over_the_same_conversations_never_stand_in_each_others_way() 
                    AND conversation_id <> ALL ($1)";
     let thinned: Vec<_> = turmoil.conversations[..THINNED]
         .iter()
-        .map(|id| id.as_uuid())
+        .map(ConversationId::as_uuid)
         .collect();
     assert_eq!(
         number(&beside, doubled, &[&thinned]).await,
