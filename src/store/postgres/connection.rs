@@ -1,43 +1,27 @@
-//! Connections that come back by themselves.
-//!
-//! A [`Link`] keeps one session with the server. When it ends, or does not answer in time, the link opens another,
-//! waiting a little longer after each failure. Nobody waits for a server that is known to be away.
+//! Sessions with the server: how they are opened, and what can be asked on them.
 
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use futures_util::future::{join_all, poll_fn, select_all};
-use tokio::{
-    sync::{Notify, watch},
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{
-    AsyncMessage, Client, Connection, Row, SimpleQueryMessage, Socket, Statement, error::SqlState,
-    tls::MakeTlsConnect, types::ToSql,
+    Client, Connection, Row, SimpleQueryMessage, Socket, Statement, error::SqlState, tls::MakeTlsConnect,
+    types::ToSql,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{error::Problem, tls, url::Target};
-use crate::{ids::IdSource, shutdown::Shutdown};
-
-/// The first pause before another try to connect; it doubles up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// How long a request waits for a connection that is just being opened.
-const OPENING: Duration = Duration::from_secs(1);
-
-/// How long connecting may take, setting the session up included. What is lost on the way stays lost, so this is how
-/// long a network that is well again can go unnoticed.
-const CONNECTING: Duration = Duration::from_secs(3);
 
 /// How much longer than the server's own limit a statement may go without an answer, before the connection is given up.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// How often to look whether the server has done with a session.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What every session is told first. Plans are made once and do not depend on statistics, which a fresh database
 /// does not have: every statement here has its index. `off` would acknowledge commits that a crash can undo.
@@ -59,7 +43,7 @@ const SETUP: &str = "
 const STILL_THERE: &str = "-- whether the server still has a session that was lost
     SELECT pid FROM pg_stat_activity WHERE pid = $1";
 
-type Driver = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+pub(super) type Driver = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// How to open sessions of one kind.
@@ -68,7 +52,8 @@ pub(super) struct Connector {
     pub(super) target: Target,
     tls: MakeRustlsConnect,
     setup: String,
-    patience: Duration,
+    /// How long a session waits for an answer.
+    pub(super) patience: Duration,
 }
 
 impl Connector {
@@ -97,12 +82,6 @@ impl Connector {
     pub(super) fn and(mut self, setup: &str) -> Self {
         self.setup.push_str(setup);
         self
-    }
-
-    /// How long whoever asks something has to wait for an answer, or for none: as long as a statement may take, after
-    /// the wait for a session.
-    pub(super) fn longest_wait(&self) -> Duration {
-        self.patience + OPENING
     }
 
     /// Opens a session. Somebody has to drive the connection, or nothing is answered.
@@ -192,15 +171,14 @@ impl Session {
     pub(super) async fn outlive(&self, lost: &Self) -> Result<(), Problem> {
         let gone = async {
             while self.row(STILL_THERE, &[&lost.backend]).await?.is_some() {
-                sleep(FIRST_PAUSE).await;
+                sleep(LOOK_EVERY).await;
             }
             Ok(())
         };
         timeout(GRACE, gone).await.unwrap_or(Ok(()))
     }
 
-    /// Asks the server to stop what this session is doing, and waits until it has. A server that does not has more
-    /// important things on its mind, or is cut off: then the session is given up.
+    /// Asks the server to stop what this session is doing. One that does not is cut off, or might as well be.
     pub(super) async fn stop<T>(
         &self,
         running: impl Future<Output = Result<T, Problem>>,
@@ -210,11 +188,14 @@ impl Session {
             let _ = self.client.cancel_token().cancel_query(self.tls.clone()).await;
             running.await
         };
-        if let Ok(outcome) = timeout(GRACE, stopped).await {
-            return outcome;
-        }
+        timeout(GRACE, stopped)
+            .await
+            .unwrap_or_else(|_| Err(self.give_up()))
+    }
+
+    fn give_up(&self) -> Problem {
         self.condemn();
-        Err(Problem::Lost("the server does not answer".to_owned()))
+        Problem::Lost("the server does not answer".to_owned())
     }
 
     /// Gives this session up: its link opens another.
@@ -222,7 +203,12 @@ impl Session {
         self.condemned.cancel();
     }
 
-    fn is_condemned(&self) -> bool {
+    /// Answers once the session was given up.
+    pub(super) fn condemned(&self) -> WaitForCancellationFutureOwned {
+        self.condemned.clone().cancelled_owned()
+    }
+
+    pub(super) fn is_condemned(&self) -> bool {
         self.condemned.is_cancelled()
     }
 
@@ -246,8 +232,7 @@ impl Session {
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Problem> {
         let Ok(answer) = timeout(self.patience, answer).await else {
-            self.condemn();
-            return Err(Problem::Lost("the server does not answer".to_owned()));
+            return Err(self.give_up());
         };
         answer.map_err(|error| {
             // It was the primary once; the next connection finds the new one.
@@ -259,153 +244,5 @@ impl Session {
             }
             problem
         })
-    }
-}
-
-#[derive(Clone)]
-enum State {
-    Opening,
-    Up(Arc<Session>),
-    Down(Arc<str>),
-}
-
-/// One session, opened again whenever it ends.
-#[derive(Clone)]
-pub(super) struct Link {
-    state: watch::Receiver<State>,
-}
-
-/// Who is told what a link sees.
-pub(super) struct Ears {
-    /// Whether the log is told when the server goes away and comes back. One link of a store is enough.
-    pub(super) log: bool,
-    /// Woken by each notification, and by each new session: what was said meanwhile went unheard.
-    pub(super) heard: Option<Arc<Notify>>,
-}
-
-impl Link {
-    /// Opens the link and keeps it open, until the tasks are forced to end.
-    pub(super) fn open(connector: Connector, ears: Ears, tasks: &Shutdown) -> Self {
-        let (report, state) = watch::channel(State::Opening);
-        tasks.spawn(keep(connector, ears, report, tasks.clone()));
-        Self { state }
-    }
-
-    /// The session, if there is one now.
-    pub(super) fn up(&self) -> Option<Arc<Session>> {
-        match &*self.state.borrow() {
-            State::Up(session) if !session.is_condemned() => Some(Arc::clone(session)),
-            State::Up(_) | State::Opening | State::Down(_) => None,
-        }
-    }
-
-    /// The session, waiting for one that is just being opened.
-    pub(super) async fn session(&self) -> Result<Arc<Session>, Problem> {
-        if let Some(session) = self.up() {
-            return Ok(session);
-        }
-        let mut state = self.state.clone();
-        let opened = state.wait_for(|state| match state {
-            State::Opening => false,
-            State::Up(session) => !session.is_condemned(),
-            State::Down(_) => true,
-        });
-        let Ok(settled) = timeout(OPENING, opened).await else {
-            return Err(Problem::unavailable("connecting takes long"));
-        };
-        match settled.as_deref() {
-            Ok(State::Up(session)) => Ok(Arc::clone(session)),
-            Ok(State::Down(reason)) => Err(Problem::unavailable(&**reason)),
-            Ok(State::Opening) | Err(_) => Err(Problem::unavailable("it is closed")),
-        }
-    }
-
-    /// Answers when it is this link's turn to take work: it has a session, or none of `all` has one and somebody has to
-    /// say so.
-    pub(super) async fn turn(&self, all: &[Self]) {
-        while self.up().is_none() && all.iter().any(|link| link.up().is_some()) {
-            tokio::select! {
-                () = self.opened() => return,
-                _ = join_all(all.iter().map(Self::ended)) => {}
-            }
-        }
-    }
-
-    /// Answers when it is another's turn: this link has no session any more, and one of `all` has.
-    pub(super) async fn passes(&self, all: &[Self]) {
-        self.ended().await;
-        select_all(all.iter().map(|link| Box::pin(link.opened()))).await;
-    }
-
-    async fn ended(&self) {
-        let mut state = self.state.clone();
-        // An error means that the link was closed, which is an end, too.
-        let _ = state.wait_for(|state| !matches!(state, State::Up(_))).await;
-    }
-
-    /// Answers once there is a session.
-    pub(super) async fn opened(&self) {
-        let mut state = self.state.clone();
-        // An error means that the link was closed before it was ever open; whoever waits has a deadline.
-        let _ = state.wait_for(|state| matches!(state, State::Up(_))).await;
-    }
-}
-
-async fn keep(connector: Connector, ears: Ears, report: watch::Sender<State>, tasks: Shutdown) {
-    let ids = IdSource::random();
-    let mut pause = FIRST_PAUSE;
-    let mut is_away = false;
-    loop {
-        let opened = tokio::select! {
-            () = tasks.forced() => return,
-            opened = timeout(CONNECTING, connector.connect()) => opened,
-        };
-        let reason = match opened {
-            Ok(Ok((session, driver))) => {
-                if is_away && ears.log {
-                    tracing::info!("the database is back");
-                }
-                (is_away, pause) = (false, FIRST_PAUSE);
-                let condemned = session.condemned.clone();
-                report.send_replace(State::Up(Arc::new(session)));
-                if let Some(heard) = &ears.heard {
-                    heard.notify_one();
-                }
-                let mut driver = driver;
-                tokio::select! {
-                    () = drive(&mut driver, &ears) => {}
-                    () = condemned.cancelled() => {}
-                    () = tasks.forced() => {
-                        report.send_replace(State::Down("it is closing".into()));
-                        // Whoever has no session any more has said goodbye to the server; let it be sent.
-                        let _ = timeout(GRACE, drive(&mut driver, &ears)).await;
-                        return;
-                    }
-                }
-                report.send_replace(State::Opening);
-                continue;
-            }
-            Ok(Err(error)) => super::error::shown(&error),
-            Err(_) => "connecting takes too long".to_owned(),
-        };
-        if !is_away && ears.log {
-            tracing::warn!(reason, "the database is away");
-        }
-        is_away = true;
-        report.send_replace(State::Down(reason.into()));
-        tokio::select! {
-            () = tasks.forced() => return,
-            () = sleep(pause.mul_f64(0.5 + ids.jitter() / 2.0)) => {}
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// Moves questions and answers until the connection ends.
-async fn drive(driver: &mut Driver, ears: &Ears) {
-    while let Some(Ok(message)) = poll_fn(|cx| driver.poll_message(cx)).await {
-        if let (AsyncMessage::Notification(_), Some(heard)) = (message, &ears.heard) {
-            heard.notify_one();
-        }
     }
 }

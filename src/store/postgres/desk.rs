@@ -6,10 +6,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{
-    connection::{Link, Session},
-    error::Problem,
-};
+use super::{connection::Session, error::Problem, link::Link};
 use crate::{
     shutdown::Shutdown,
     store::{Error, Result},

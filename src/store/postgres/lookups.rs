@@ -13,9 +13,10 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
-    connection::{Link, Session},
+    connection::Session,
     conversations,
     error::Problem,
+    link::Link,
     pages::{self, Place},
 };
 use crate::{
@@ -93,12 +94,13 @@ async fn serve(link: Link, all: Vec<Link>, queue: Arc<Mutex<mpsc::Receiver<Reque
             let mut queue = queue.lock().await;
             tokio::select! {
                 biased;
-                _ = queue.recv_many(&mut group, GROUP) => {}
                 () = tasks.begun() => {
                     // What waits is still answered, and nothing comes after it.
                     queue.close();
                     queue.recv_many(&mut group, GROUP).await;
                 }
+                () = link.passes(&all) => continue,
+                _ = queue.recv_many(&mut group, GROUP) => {}
             }
         }
         if group.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! Short reads share a few connections (`readers`), and what many look up at the same time is one statement (`lookups`);
 //! new messages and answers that wait at the same time are one statement and one commit (`writer`); everything else has a
-//! session to itself for as long as it takes (`desk`). Connections come back by themselves (`connection`). Leases go by the database's clock, and a hint goes to
+//! session to itself for as long as it takes (`desk`). Connections come back by themselves (`link`). Leases go by the database's clock, and a hint goes to
 //! every node when a reply may be due (`notices`).
 //!
 //! The files have the names of those in [`super::sqlite`], and the same statements in them.
@@ -12,6 +12,7 @@ mod conversations;
 mod copy;
 mod desk;
 mod error;
+mod link;
 mod lookups;
 mod messages;
 mod migrations;
@@ -34,7 +35,8 @@ pub use copy::{PostgresArchive, copy_name};
 pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status, validate};
 
 use self::{
-    connection::{Connector, Ears, Link},
+    connection::Connector,
+    link::{Ears, Link},
     notices::Notices,
     readers::Readers,
     url::Target,

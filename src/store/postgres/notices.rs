@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, time::sleep};
 
-use super::connection::{Connector, Ears, Link};
+use super::{
+    connection::Connector,
+    link::{Ears, Link},
+};
 use crate::shutdown::Shutdown;
 
 /// Notices that come within this time of each other become one.

@@ -13,9 +13,10 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
-    connection::{Connector, Ears, Link, Session},
+    connection::{Connector, Session},
     desk::{Abandoned, Desk},
     error::Problem,
+    link::{Ears, Link},
     lookups::Lookups,
 };
 use crate::{shutdown::Shutdown, store::Result};
@@ -59,9 +60,9 @@ impl Readers {
         };
         let (shared, long) = (open(short, count.max(1)), open(long, SCANS));
         Self {
-            lookups: Lookups::start(&shared, short.longest_wait(), workers),
+            lookups: Lookups::start(&shared, Link::longest_wait(short), workers),
             shared,
-            longest_wait: short.longest_wait(),
+            longest_wait: Link::longest_wait(short),
             next: AtomicUsize::new(0),
             scans: Desk::start(&long, Abandoned::IsCancelled, workers),
             long,

@@ -17,10 +17,11 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    connection::{Link, Session},
+    connection::Session,
     conversations,
     desk::{Abandoned, Desk},
     error::Problem,
+    link::Link,
     messages,
     notices::Notices,
 };
