@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{join_all, poll_fn, select_all};
+use futures_util::future::poll_fn;
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -320,24 +320,8 @@ impl Link {
         }
     }
 
-    /// Answers when it is this link's turn to take work: it has a session, or none of `all` has one and somebody has to
-    /// say so.
-    pub(super) async fn turn(&self, all: &[Self]) {
-        while self.up().is_none() && all.iter().any(|link| link.up().is_some()) {
-            tokio::select! {
-                () = self.opened() => return,
-                _ = join_all(all.iter().map(Self::ended)) => {}
-            }
-        }
-    }
-
-    /// Answers when it is another's turn: this link has no session any more, and one of `all` has.
-    pub(super) async fn passes(&self, all: &[Self]) {
-        self.ended().await;
-        select_all(all.iter().map(|link| Box::pin(link.opened()))).await;
-    }
-
-    async fn ended(&self) {
+    /// Answers once there is no session.
+    pub(super) async fn ended(&self) {
         let mut state = self.state.clone();
         // An error means that the link was closed, which is an end, too.
         let _ = state.wait_for(|state| !matches!(state, State::Up(_))).await;

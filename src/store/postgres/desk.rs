@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::{
     connection::{Link, Session},
     error::Problem,
+    turns,
 };
 use crate::{
     shutdown::Shutdown,
@@ -69,7 +70,7 @@ type Requests = Arc<Mutex<mpsc::Receiver<Box<dyn Request>>>>;
 async fn serve(link: Link, all: Vec<Link>, requests: Requests, tasks: Shutdown) {
     loop {
         tokio::select! {
-            () = link.turn(&all) => {}
+            () = turns::comes(&link, &all) => {}
             () = tasks.begun() => {}
         }
         let next = {
@@ -82,7 +83,7 @@ async fn serve(link: Link, all: Vec<Link>, requests: Requests, tasks: Shutdown) 
                     requests.recv().await
                 }
                 // Asked before anything is taken: what is taken without a connection is sent away.
-                () = link.passes(&all) => continue,
+                () = turns::passes(&link, &all) => continue,
                 request = requests.recv() => request,
             }
         };

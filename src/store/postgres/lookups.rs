@@ -17,6 +17,7 @@ use super::{
     conversations,
     error::Problem,
     pages::{self, Place},
+    turns,
 };
 use crate::{
     model::{Conversation, ConversationId},
@@ -86,19 +87,21 @@ async fn serve(link: Link, all: Vec<Link>, queue: Arc<Mutex<mpsc::Receiver<Reque
     let mut group = Vec::with_capacity(GROUP);
     loop {
         tokio::select! {
-            () = link.turn(&all) => {}
+            () = turns::comes(&link, &all) => {}
             () = tasks.begun() => {}
         }
         {
             let mut queue = queue.lock().await;
             tokio::select! {
                 biased;
-                _ = queue.recv_many(&mut group, GROUP) => {}
                 () = tasks.begun() => {
                     // What waits is still answered, and nothing comes after it.
                     queue.close();
                     queue.recv_many(&mut group, GROUP).await;
                 }
+                // Asked before anything is taken: what is taken without a connection is sent away.
+                () = turns::passes(&link, &all) => continue,
+                _ = queue.recv_many(&mut group, GROUP) => {}
             }
         }
         if group.is_empty() {

@@ -22,6 +22,7 @@ mod purge;
 mod readers;
 mod replies;
 mod tls;
+mod turns;
 mod url;
 mod writer;
 

@@ -23,6 +23,7 @@ use super::{
     error::Problem,
     messages,
     notices::Notices,
+    turns,
 };
 use crate::{
     clock::Seldom,
@@ -157,7 +158,7 @@ impl Clerk {
         let mut group = Vec::with_capacity(GROUP);
         loop {
             tokio::select! {
-                () = self.link.turn(&self.all) => {}
+                () = turns::comes(&self.link, &self.all) => {}
                 () = tasks.begun() => {}
             }
             {
@@ -170,7 +171,7 @@ impl Clerk {
                         queue.recv_many(&mut group, GROUP).await;
                     }
                     // Asked before anything is taken: what is taken without a connection is sent away.
-                    () = self.link.passes(&self.all) => continue,
+                    () = turns::passes(&self.link, &self.all) => continue,
                     _ = queue.recv_many(&mut group, GROUP) => {}
                 }
             }
