@@ -134,7 +134,7 @@ async fn write(client: Client, append: Statement, waiting: Arc<Mutex<Waiting>>) 
             .collect();
         let folded: Vec<_> = texts.iter().map(|text| Some(text.to_lowercase())).collect();
         let (roles, dates) = (vec!["user"; group.len()], vec![now; group.len()]);
-        let (answered, tokens) = (vec![None::<Uuid>; group.len()], vec![None::<i64>; group.len()]);
+        let (answered, none) = (vec![None::<Uuid>; group.len()], vec![None::<i64>; group.len()]);
         let placed = client
             .query(
                 &append,
@@ -146,8 +146,9 @@ async fn write(client: Client, append: Statement, waiting: Arc<Mutex<Waiting>>) 
                     &texts,
                     &folded,
                     &answered,
-                    &tokens,
+                    &none,
                     &false,
+                    &none,
                 ],
             )
             .await?;

@@ -74,7 +74,7 @@ pub fn at(flag: &str, url: &DatabaseUrl, settings: &Settings) -> Result<Database
         Some(("postgres" | "postgresql", _)) => Ok(Database::Postgres(PostgresSettings {
             url: url.clone(),
             replica_url: None,
-            readers: at_least_one("database_readers", settings.database_readers.unwrap_or(2))?,
+            readers: at_least_one("database_readers", settings.database_readers.unwrap_or(1))?,
             writers: at_least_one("database_writers", settings.database_writers.unwrap_or(1))?,
             statement_timeout: Duration::from_secs(settings.database_timeout_s.unwrap_or(5).max(1)),
         })),
@@ -127,7 +127,7 @@ mod tests {
             panic!("no PostgreSQL database");
         };
         assert_eq!(settings.url.expose(), "postgresql://me@db/chat");
-        assert_eq!((settings.readers, settings.writers), (2, 1));
+        assert_eq!((settings.readers, settings.writers), (1, 1));
     }
 
     #[test]

@@ -114,7 +114,7 @@ settings! {
     /// A PostgreSQL replica that may lag, for reading lists of messages
     database_replica_url: DatabaseUrl, "ENGAGEMENT_DATABASE_REPLICA_URL", "URL", default "none";
     /// Connections to PostgreSQL that short reads share
-    database_readers: usize, "ENGAGEMENT_DATABASE_READERS", "NUMBER", default "2";
+    database_readers: usize, "ENGAGEMENT_DATABASE_READERS", "NUMBER", default "1";
     /// Connections to PostgreSQL that write messages, each a group at a time
     database_writers: usize, "ENGAGEMENT_DATABASE_WRITERS", "NUMBER", default "1";
     /// Seconds that a statement may take in PostgreSQL, waiting for locks included

@@ -9,6 +9,7 @@ use crate::load;
 use crate::process::{Process, Scratch};
 use crate::report::{Report, number, percent, time};
 use anyhow::{Context, Result, ensure};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 const WRITERS: usize = 64;
 const READERS: usize = 32;
 /// The service's own numbers of connections.
-const CONNECTIONS: usize = 2;
+const CONNECTIONS: usize = 1;
 const LEAST_SHARE: f64 = 0.60;
 const LEAST_OF_TWO: f64 = 0.90;
 
@@ -236,7 +237,7 @@ fn nodes(settings: &Settings, report: &mut Report, server: &str) -> Result<()> {
     let scratch = settings.scratch("postgres-nodes")?;
     let database = Database::new(server, "nodes")?;
     let url = database.url()?;
-    let (mut one, mut two) = (Vec::new(), Vec::new());
+    let (mut one, mut shared, mut full) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..settings.rounds {
         let first = node(settings, &scratch, "first", &url, &["serve"])?;
         let mut client = Client::new(first.addr)?;
@@ -254,43 +255,72 @@ fn nodes(settings: &Settings, report: &mut Report, server: &str) -> Result<()> {
         )?;
 
         let second = node(settings, &scratch, "second", &url, &["serve"])?;
-        let ids = make(&mut client, round)?;
-        let sent = requests(&ids);
-        let halves: Vec<_> = [first.addr, second.addr]
-            .into_iter()
-            .map(|addr| settings.closed(addr, WRITERS / 2, &sent))
-            .map(|half| thread::spawn(move || load::run(&half)))
-            .collect();
-        let (mut rate, mut acknowledged, mut last) = (0.0, 0, Vec::new());
-        for half in halves {
-            let outcome = half.join().ok().context("a generator panicked")??;
-            ensure!(outcome.errors() == 0, "two nodes: {}", outcome.errors_text());
-            rate += outcome.rate();
-            acknowledged += outcome.succeeded + outcome.warmed;
-            last.extend(outcome.last);
-        }
-        two.push(rate);
-        drain(&mut client, &ids, &last, acknowledged, Instant::now())?;
+        let both = [first.addr, second.addr];
+        shared.push(on_both(settings, &mut client, both, WRITERS / 2, round)?);
+        full.push(on_both(settings, &mut client, both, WRITERS, round)?);
         second.stop()?;
         first.stop()?;
     }
-    let share = ratio(&two, &one);
-    report.row(
-        &format!(
-            "PostgreSQL: user messages with their replies, {WRITERS} clients, two nodes on one database"
+    for (clients, two, least) in [
+        (
+            format!("{WRITERS} clients at each of two nodes"),
+            &full,
+            Some(LEAST_OF_TWO),
         ),
-        &format!("{} of one node, on the same machine", percent(LEAST_OF_TWO)),
-        format!(
-            "{} ({} of {} a second)",
-            percent(share),
-            number(crate::report::median(&two)),
-            number(crate::report::median(&one))
+        (
+            format!("{WRITERS} clients shared out to two nodes"),
+            &shared,
+            None,
         ),
-        share >= LEAST_OF_TWO,
-    );
-    report.remark(format!(
-        "PostgreSQL: two nodes, ratio by round: {}",
-        spread(&two, &one)
-    ));
+    ] {
+        let share = ratio(two, &one);
+        report.row(
+            &format!("PostgreSQL: user messages with their replies, {clients} on one database"),
+            &least.map_or_else(String::new, |least| {
+                format!(
+                    "{} of one node with {WRITERS} clients, on the same machine",
+                    percent(least)
+                )
+            }),
+            format!(
+                "{} ({} of {} a second)",
+                percent(share),
+                number(crate::report::median(two)),
+                number(crate::report::median(&one))
+            ),
+            least.map(|least| share >= least),
+        );
+        report.remark(format!(
+            "PostgreSQL: {clients}, ratio by round: {}",
+            spread(two, &one)
+        ));
+    }
     Ok(())
+}
+
+/// User messages at two nodes at once; acknowledged a second.
+fn on_both(
+    settings: &Settings,
+    client: &mut Client,
+    nodes: [SocketAddr; 2],
+    clients: usize,
+    round: u32,
+) -> Result<f64> {
+    let ids = make(client, round)?;
+    let sent = requests(&ids);
+    let loads: Vec<_> = nodes
+        .into_iter()
+        .map(|addr| settings.closed(addr, clients, &sent))
+        .map(|load| thread::spawn(move || load::run(&load)))
+        .collect();
+    let (mut rate, mut acknowledged, mut last) = (0.0, 0, Vec::new());
+    for load in loads {
+        let outcome = load.join().ok().context("a generator panicked")??;
+        ensure!(outcome.errors() == 0, "two nodes: {}", outcome.errors_text());
+        rate += outcome.rate();
+        acknowledged += outcome.succeeded + outcome.warmed;
+        last.extend(outcome.last);
+    }
+    drain(client, &ids, &last, acknowledged, Instant::now())?;
+    Ok(rate)
 }

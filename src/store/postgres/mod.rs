@@ -96,7 +96,7 @@ impl Options {
         Self {
             url: url.into(),
             replica_url: None,
-            readers: 2,
+            readers: 1,
             writers: 1,
             statement_timeout: Duration::from_secs(5),
             scan_deadline: Duration::from_secs(15),
