@@ -324,13 +324,14 @@ impl Clerk {
         if let Some(unsaid) = (requests > 0).then(|| self.complaints.pass()).flatten() {
             tracing::warn!(%error, requests, unsaid, "a group of writes failed");
         }
+        let reason = error.to_string();
         let mut error = Some(error);
         for (_, answer) in group {
             let own = match &error {
                 Some(Error::Full) => Error::Full,
                 Some(Error::Unavailable(reason)) => Error::Unavailable(reason.clone()),
-                // Only a request that is alone meets any other: it gets the error itself.
-                _ => error.take().unwrap_or(Error::Full),
+                // What cannot be told twice is told once as what it is; nothing was written for the others either.
+                _ => error.take().unwrap_or_else(|| Error::Unavailable(reason.clone())),
             };
             let _ = answer.send(Err(own));
         }
