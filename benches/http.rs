@@ -17,7 +17,8 @@ use engagement::{
     config::{Config, SEED_KEY, Settings},
     http::{self, Http},
     ids::IdSource,
-    model::{Description, MessageText, Role},
+    model::{Description, MessageText, ReplyOptions, Role},
+    provider::routes::Providers,
     reply::Intake,
     service::Service,
     shutdown::Shutdown,
@@ -38,13 +39,21 @@ fn requests(criterion: &mut Criterion) {
         Clock::system(),
         IdSource::random(),
         Intake::default(),
+        Arc::new(Providers::rules()),
     );
     let id = runtime.block_on(async {
         let description = Description::parse("A conversation").unwrap();
-        let id = service.create_conversation(None, description).await.unwrap().id;
+        let id = service
+            .create_conversation(None, description, ReplyOptions::default())
+            .await
+            .unwrap()
+            .id;
         for _ in 0..30 {
             let text = MessageText::parse("Shall I take a coat with me or not? Tell me please.").unwrap();
-            service.create_message(id, Role::Assistant, text).await.unwrap();
+            service
+                .create_message(id, Role::Assistant, text, ReplyOptions::default())
+                .await
+                .unwrap();
         }
         id
     });

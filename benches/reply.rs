@@ -11,8 +11,8 @@ use engagement::{
     clock::Clock,
     config::ReplySettings,
     ids::IdSource,
-    model::{Description, MessageText, NewConversation, NewMessage, Role},
-    provider::rules::{self, Rules},
+    model::{Description, MessageText, NewConversation, NewMessage, NewReply, ReplyOptions, Role},
+    provider::{routes::Providers, rules},
     reply::{self, Intake},
     shutdown::Shutdown,
     store::{
@@ -63,6 +63,7 @@ async fn backlog() -> (Arc<SqliteStore>, tempfile::TempDir) {
         title: None,
         description,
         now: clock.now(),
+        options: ReplyOptions::default(),
     };
     store.create_conversation(new).await.unwrap();
     join_all((0..BACKLOG).map(|_| {
@@ -74,6 +75,7 @@ async fn backlog() -> (Arc<SqliteStore>, tempfile::TempDir) {
             role: Role::User,
             text,
             now,
+            reply: NewReply::default(),
         })
     }))
     .await;
@@ -85,14 +87,14 @@ async fn drained(store: Arc<SqliteStore>) {
     let (settings, intake) = (ReplySettings::default(), Intake::default());
     reply::start(
         store.clone(),
-        Arc::new(Rules),
+        Arc::new(Providers::rules()),
         clock.clone(),
         ids,
         settings,
         intake,
         &shutdown,
     );
-    while store.until_due(clock.now()).await.unwrap().is_some() {
+    while store.until_due(Vec::new(), clock.now()).await.unwrap().is_some() {
         tokio::task::yield_now().await;
     }
     shutdown.begin();

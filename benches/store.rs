@@ -11,7 +11,7 @@ use engagement::{
     ids::IdSource,
     model::{
         Conversation, Description, MessageFilter, MessageQuery, MessageText, Needle, NewConversation,
-        NewMessage, PageNumber, PageSize, Role, RoleFilter, Timestamp,
+        NewMessage, NewReply, PageNumber, PageSize, ReplyOptions, Role, RoleFilter, Timestamp,
     },
     store::{
         ConversationStore,
@@ -40,6 +40,7 @@ impl Fixture {
             title: None,
             description,
             now: now(),
+            options: ReplyOptions::default(),
         };
         let conversation = store.create_conversation(new).await.unwrap();
         let fixture = Arc::new(Self {
@@ -64,6 +65,7 @@ impl Fixture {
                 role,
                 text,
                 now: now(),
+                reply: NewReply::default(),
             })
             .await
             .unwrap();

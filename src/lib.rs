@@ -2,9 +2,10 @@
 //! replies in the background.
 //!
 //! ```text
-//! request:  http ─▶ service ─▶ store (trait) ─▶ sqlite
-//!                      └─▶ reply intake (call off what was deleted)
-//! reply:    reply ─▶ provider;  reply ─▶ store (finish: message and reply in one transaction)
+//! request:  http ─▶ service ─▶ store (trait) ─▶ sqlite | postgres
+//!                      └─▶ reply intake (call off what was deleted or cancelled)
+//! reply:    reply ─▶ provider;  reply ─▶ store (tell: pieces; finish: message and reply in one transaction)
+//! stream:   http ─▶ events ─▶ store (what happened since)
 //! ```
 //!
 //! Where to start reading: [`service`] says what the product does, [`store`] what it remembers, [`reply`]
@@ -17,6 +18,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod events;
 pub mod http;
 pub mod ids;
 pub mod model;

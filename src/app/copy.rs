@@ -112,7 +112,7 @@ impl Failure {
                     "examine it: run `engagement check` on it"
                 }
                 store::Error::Conflict => "copy again, into a database that is new",
-                store::Error::Unavailable(_) | store::Error::Other(_) => {
+                store::Error::Busy | store::Error::Unavailable(_) | store::Error::Other(_) => {
                     "run the same command again: it goes on where it was"
                 }
             },

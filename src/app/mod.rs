@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     http::{self, Http, Listener},
     ids::IdSource,
-    provider::rules::Rules,
+    provider::routes::Providers,
     reply::{self, Intake},
     service::Service,
     shutdown::Shutdown,
@@ -88,7 +88,7 @@ pub enum Duty {
 }
 
 /// Does its duty until a signal says to stop, or the database fails.
-pub async fn run(config: Config, duty: Duty) -> Result<(), Failure> {
+pub async fn run(config: Config, providers: Providers, duty: Duty) -> Result<(), Failure> {
     let shutdown = Shutdown::default();
     let mut signals = Signals::new().map_err(Failure::Other)?;
     let listening = match duty {
@@ -105,10 +105,11 @@ pub async fn run(config: Config, duty: Duty) -> Result<(), Failure> {
     if opened.is_ours_alone {
         reclaim(store.as_ref(), &clock, &config).await?;
     }
+    let providers = Arc::new(providers);
     if duty != Duty::Requests {
         reply::start(
             Arc::clone(&store),
-            Arc::new(Rules),
+            Arc::clone(&providers),
             clock.clone(),
             ids.clone(),
             config.replies.clone(),
@@ -131,7 +132,7 @@ pub async fn run(config: Config, duty: Duty) -> Result<(), Failure> {
                     "THE DEFAULT API KEY IS IN USE. Everybody knows it: set ENGAGEMENT_API_KEY before anybody else can reach this service"
                 );
             }
-            http.open(Service::new(Arc::clone(&store), clock, ids, intake));
+            http.open(Service::new(Arc::clone(&store), clock, ids, intake, providers));
             tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
             announce(format_args!("listening on http://{address}"));
             Some(served)

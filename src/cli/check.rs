@@ -1,13 +1,13 @@
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
 use clap::Args;
 
 use super::{CommandError, UNAVAILABLE, print};
-use crate::{app::database, config::Config};
+use crate::{app::database, config::Config, provider};
 
 /// How long a running service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,6 +24,7 @@ pub(super) fn run(command: &Check, config: &Config) -> Result<(), CommandError> 
         return live(config.http.listen);
     }
     database::validate(&config.database)?;
+    provider::build(&config.providers)?;
     print("configuration: ok")?;
     let pending = database::status(&config.database)?
         .iter()
@@ -65,15 +66,7 @@ fn live(listen: SocketAddr) -> Result<(), CommandError> {
 }
 
 fn ask(listen: SocketAddr) -> std::io::Result<String> {
-    let mut address = listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            Ipv4Addr::LOCALHOST.into()
-        } else {
-            Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let mut connection = TcpStream::connect_timeout(&super::near(listen), PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();

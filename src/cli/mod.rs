@@ -1,15 +1,21 @@
 //! The command line. Data goes to stdout, everything else to stderr.
 //!
-//! Exit codes: 0 done; 1 failed while running; 2 wrong usage; 69 the database cannot be opened; 74 the
-//! database failed while writing; 78 the configuration was refused.
+//! Exit codes: 0 done; 1 failed while running; 2 wrong usage; 69 the database cannot be opened, or a service
+//! does not answer; 74 the database failed while writing; 78 the configuration was refused.
 
+mod chat;
 mod check;
 mod copy;
 mod migrate;
 mod serve;
 mod show;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -41,6 +47,8 @@ enum Command {
     Serve(serve::Serve),
     /// Work on replies beside nodes that serve; listens only if an address is given, and then for health checks
     Worker,
+    /// Talk to a running service: each line is a message, and its reply is shown while it is written
+    Chat(chat::Chat),
     /// Look at or change the database's schema
     #[command(subcommand)]
     Migrate(migrate::Migrate),
@@ -136,6 +144,7 @@ fn dispatch(command: Command, given: &Given) -> Result<(), CommandError> {
             let listens = given.settings.listen.is_some();
             serve::run(Config::new(&given.settings)?, Duty::Replies { listens })
         }
+        Command::Chat(chat) => chat::run(&chat, &given.settings),
         Command::Migrate(migrate) => migrate::run(migrate, &given.settings),
         Command::Copy(copy) => copy::run(&copy, &given.settings),
         Command::Check(check) => check::run(&check, &Config::new(&given.settings)?),
@@ -143,14 +152,31 @@ fn dispatch(command: Command, given: &Given) -> Result<(), CommandError> {
     }
 }
 
+/// Where somebody on this machine reaches what listens there.
+fn near(listen: SocketAddr) -> SocketAddr {
+    let mut address = listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
+}
+
 /// Writes a line of data.
 fn print(line: impl std::fmt::Display) -> Result<(), CommandError> {
     use std::io::Write as _;
-    writeln!(std::io::stdout(), "{line}").map_err(|cause| CommandError {
+    writeln!(std::io::stdout(), "{line}").map_err(|cause| cannot_write(&cause))
+}
+
+fn cannot_write(cause: &std::io::Error) -> CommandError {
+    CommandError {
         message: format!("cannot write to stdout: {cause}"),
         hint: "give the command somewhere to write".to_owned(),
         code: 1,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::CommandError;
 use crate::{
     app::{self, Duty, Failure},
     config::{Config, Database},
+    provider,
     telemetry::logging,
 };
 
@@ -30,12 +31,13 @@ pub(super) fn run(config: Config, duty: Duty) -> Result<(), CommandError> {
         hint: "give a path that this user may write, or none: --log-file off".to_owned(),
         code: super::REFUSED,
     })?;
+    let providers = provider::build(&config.providers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(app::worker_threads())
         .enable_all()
         .build()
         .map_err(Failure::Other)?;
-    let served = runtime.block_on(app::run(config, duty));
+    let served = runtime.block_on(app::run(config, providers, duty));
     // What has not ended by now was asked to, and had its time.
     runtime.shutdown_background();
     Ok(served?)

@@ -87,6 +87,11 @@ fn refuse_in_production(
     Ok(())
 }
 
+/// The key that a service with these settings has: what somebody who asks it shows.
+pub fn key(settings: &Settings) -> Result<SecretString, ConfigError> {
+    Ok(given_key(settings)?.unwrap_or_else(|| SecretString::from(SEED_KEY)))
+}
+
 /// The key that was configured, in whichever of the two ways.
 fn given_key(settings: &Settings) -> Result<Option<SecretString>, ConfigError> {
     let key = match (&settings.api_key, &settings.api_key_file) {

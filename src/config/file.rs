@@ -1,4 +1,4 @@
-//! `engagement.toml`: the same names as the flags, with underscores.
+//! `engagement.toml`: the same names as the flags, with underscores, and the tables of providers.
 
 use std::{fs, io, path::Path};
 
@@ -23,7 +23,7 @@ pub(super) fn read(path: Option<&Path>) -> Result<Settings, ConfigError> {
     }
 }
 
-fn parse(path: &str, text: &str) -> Result<Settings, ConfigError> {
+pub(super) fn parse(path: &str, text: &str) -> Result<Settings, ConfigError> {
     // The parser's own message shows the line, which may hold a secret: only where and what is passed on.
     let wrong = |error: &toml::de::Error| {
         let line = error.span().map_or(1, |span| {
@@ -36,8 +36,9 @@ fn parse(path: &str, text: &str) -> Result<Settings, ConfigError> {
         )
     };
     let table: toml::Table = toml::from_str(text).map_err(|error| wrong(&error))?;
-    if let Some(key) = table.keys().find(|key| !Settings::NAMES.contains(&key.as_str())) {
-        let hint = match nearest(key) {
+    let names = || Settings::NAMES.iter().copied().chain(["providers"]);
+    if let Some(key) = table.keys().find(|key| !names().any(|name| name == *key)) {
+        let hint = match nearest(key, names()) {
             Some(name) => format!("did you mean `{name}`?"),
             None => "see `engagement --help` for every setting".to_owned(),
         };
@@ -47,15 +48,15 @@ fn parse(path: &str, text: &str) -> Result<Settings, ConfigError> {
             hint,
         ));
     }
-    toml::from_str(text).map_err(|error| wrong(&error))
+    let settings: Settings = toml::from_str(text).map_err(|error| wrong(&error))?;
+    settings.providers.check()?;
+    Ok(settings)
 }
 
-fn nearest(key: &str) -> Option<&'static str> {
+/// The name that was probably meant.
+pub(super) fn nearest(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let similar = |name: &&str| strsim::jaro_winkler(name, key);
-    let name = Settings::NAMES
-        .iter()
-        .copied()
-        .max_by(|a, b| similar(a).total_cmp(&similar(b)))?;
+    let name = names.max_by(|a, b| similar(a).total_cmp(&similar(b)))?;
     (similar(&name) > 0.8).then_some(name)
 }
 

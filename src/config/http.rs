@@ -33,6 +33,12 @@ pub struct HttpSettings {
     pub max_connections: usize,
     /// Requests worked on at once.
     pub max_in_flight: usize,
+    /// Streams of events, of any conversation.
+    pub max_streams: usize,
+    /// Streams of events of one conversation.
+    pub max_streams_per_conversation: usize,
+    /// Streams of events to one address; as many as there are connections when it is 0.
+    pub max_streams_per_address: usize,
     /// For a request's head.
     pub header_timeout: Duration,
     /// For the next request on the same connection to begin.
@@ -68,6 +74,12 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
             .collect::<Result<_, _>>()?,
         max_connections: at_least_one("max_connections", settings.max_connections.unwrap_or(8_192))?,
         max_in_flight: at_least_one("max_in_flight", settings.max_in_flight.unwrap_or(1_024))?,
+        max_streams: at_least_one("max_streams", settings.max_streams.unwrap_or(4_096))?,
+        max_streams_per_conversation: at_least_one(
+            "max_streams_per_conversation",
+            settings.max_streams_per_conversation.unwrap_or(1_024),
+        )?,
+        max_streams_per_address: settings.max_streams_per_address.unwrap_or(0),
         header_timeout: seconds("header_timeout_s", settings.header_timeout_s, 10)?,
         idle_timeout: seconds("idle_timeout_s", settings.idle_timeout_s, 75)?,
         body_timeout: seconds("body_timeout_s", settings.body_timeout_s, 30)?,

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod http;
 mod logs;
+mod providers;
 mod replies;
 mod settings;
 mod value;
@@ -18,11 +19,12 @@ use std::path::Path;
 
 use clap::{ArgMatches, parser::ValueSource};
 
-pub use access::{Access, SEED_KEY};
+pub use access::{Access, SEED_KEY, key};
 pub use database::{Database, PostgresSettings, at as database_at, section as database};
 pub use error::ConfigError;
 pub use http::{HttpSettings, Reads};
 pub use logs::{LogFormat, LogLevel, LogSettings, LoggedIds};
+pub use providers::{Api, OutputLimit, ProviderKind, ProviderSettings, ProviderTables, Providers};
 pub use replies::ReplySettings;
 pub use settings::Settings;
 pub use value::DatabaseUrl;
@@ -38,6 +40,8 @@ pub struct Config {
     pub http: HttpSettings,
     /// How replies are worked on.
     pub replies: ReplySettings,
+    /// Who writes them.
+    pub providers: Providers,
     /// What is logged.
     pub logs: LogSettings,
 }
@@ -49,12 +53,14 @@ impl Config {
         let database = database::section(settings)?;
         let access = access::section(settings, &http)?;
         let replies = replies::section(settings)?;
+        let providers = providers::section(settings)?;
         let logs = logs::section(settings)?;
         Ok(Self {
             database,
             access,
             http,
             replies,
+            providers,
             logs,
         })
     }
@@ -119,6 +125,14 @@ impl Given {
                     *source,
                 )
             })
+    }
+
+    /// Every key of every provider with the value in effect, and its source. Keys of providers are nowhere among them.
+    pub fn providers(&self) -> impl Iterator<Item = (String, String, Source)> {
+        self.settings.providers.shown().map(|(name, value, is_given)| {
+            let source = if is_given { Source::File } else { Source::Default };
+            (name, value, source)
+        })
     }
 }
 

@@ -23,6 +23,8 @@ pub struct ReplySettings {
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
+    /// How long the pieces are kept in which a reply was told, once it is final.
+    pub deltas_kept: Duration,
 }
 
 impl Default for ReplySettings {
@@ -37,6 +39,7 @@ impl Default for ReplySettings {
             most_retries: 5,
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_mins(5),
+            deltas_kept: Duration::from_hours(7 * 24),
         }
     }
 }
@@ -44,5 +47,11 @@ impl Default for ReplySettings {
 pub(super) fn section(settings: &Settings) -> Result<ReplySettings, ConfigError> {
     let defaults = ReplySettings::default();
     let workers = at_least_one("workers", settings.workers.unwrap_or(defaults.workers))?;
-    Ok(ReplySettings { workers, ..defaults })
+    let days = at_least_one("deltas_kept_days", settings.deltas_kept_days.unwrap_or(7))?;
+    let deltas_kept = Duration::from_hours(24) * u32::try_from(days).unwrap_or(u32::MAX);
+    Ok(ReplySettings {
+        workers,
+        deltas_kept,
+        ..defaults
+    })
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use secrecy::SecretString;
 
 use super::{
-    LogFormat, LogLevel, LoggedIds, Reads,
+    LogFormat, LogLevel, LoggedIds, ProviderTables, Reads,
     value::{DatabaseUrl, List, switch},
 };
 
@@ -75,6 +75,9 @@ macro_rules! settings {
                 #[arg(long, global = true, env = $env, hide_env_values = true, value_name = $value, help_heading = "Settings", help = help($doc, $default) $(, $extra = $with)*)]
                 pub $name: Option<$type>,
             )*
+            /// The providers, which only the file can name.
+            #[arg(skip)]
+            pub providers: ProviderTables,
         }
 
         impl Settings {
@@ -90,7 +93,10 @@ macro_rules! settings {
             /// These settings, completed by others.
             #[must_use]
             pub fn or(self, others: Self) -> Self {
-                Self { $($name: self.$name.or(others.$name)),* }
+                Self {
+                    $($name: self.$name.or(others.$name),)*
+                    providers: self.providers.or(others.providers),
+                }
             }
 
             /// The value of the setting with this name, as people may see it.
@@ -137,12 +143,22 @@ settings! {
     allowed_hosts: List, "ENGAGEMENT_ALLOWED_HOSTS", "HOSTS", default "any";
     /// Origins whose pages may call the API from a browser, separated by commas
     cors_origins: List, "ENGAGEMENT_CORS_ORIGINS", "ORIGINS", default "none";
+    /// The model that answers where none is asked for: MODEL or PROVIDER/MODEL, or rules
+    model: String, "ENGAGEMENT_MODEL", "NAME", default "the only provider's first, or rules";
     /// Replies at the provider at once
     workers: usize, "ENGAGEMENT_WORKERS", "NUMBER", default "64";
+    /// Days that the pieces are kept in which a reply was streamed, once it is final
+    deltas_kept_days: usize, "ENGAGEMENT_DELTAS_KEPT_DAYS", "DAYS", default "7";
     /// Open connections; more are closed at once
     max_connections: usize, "ENGAGEMENT_MAX_CONNECTIONS", "NUMBER", default "8192";
     /// Requests worked on at once; more are answered 503
     max_in_flight: usize, "ENGAGEMENT_MAX_IN_FLIGHT", "NUMBER", default "1024";
+    /// Streams of events at once; more are answered 503
+    max_streams: usize, "ENGAGEMENT_MAX_STREAMS", "NUMBER", default "4096";
+    /// Streams of one conversation at once; more are answered 429
+    max_streams_per_conversation: usize, "ENGAGEMENT_MAX_STREAMS_PER_CONVERSATION", "NUMBER", default "1024";
+    /// Streams to one address at once; more are answered 429; 0 for any number
+    max_streams_per_address: usize, "ENGAGEMENT_MAX_STREAMS_PER_ADDRESS", "NUMBER", default "0";
     /// Seconds that a request's head may take
     header_timeout_s: u64, "ENGAGEMENT_HEADER_TIMEOUT_S", "SECONDS", default "10";
     /// Seconds that a connection is kept between two requests; longer than a proxy in front keeps it

@@ -5,24 +5,24 @@
 use std::{
     future::{Ready, ready},
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, http::Request};
 use axum_server::{AddrListener, Address, Handle, accept::Accept};
 use futures_util::future::BoxFuture;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -70,6 +70,7 @@ pub async fn serve(
     let (handle, closing) = (Handle::new(), CancellationToken::new());
     let gate = Gate {
         places: Arc::new(Semaphore::new(settings.max_connections)),
+        closing: closing.clone(),
         header_timeout: settings.header_timeout,
     };
     let mut server = axum_server::Server::<Here>::from_listener(Door::new(listener, closing.clone())?)
@@ -167,6 +168,7 @@ impl AddrListener<TcpStream, Here> for Door {
 #[derive(Debug, Clone)]
 struct Gate {
     places: Arc<Semaphore>,
+    closing: CancellationToken,
     header_timeout: Duration,
 }
 
@@ -183,30 +185,69 @@ impl<S> Accept<TcpStream, S> for Gate {
         if let Err(error) = stream.set_nodelay(true) {
             return ready(Err(error));
         }
-        let turns = Turns::default();
+        // One that is gone already has no address, and no need of one.
+        let address = stream
+            .peer_addr()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let connection = Connection(Arc::new(State {
+            address,
+            turns: AtomicUsize::new(0),
+            streams: AtomicBool::new(false),
+        }));
         let guarded = Guarded {
             stream,
-            turns: turns.clone(),
+            connection: connection.clone(),
+            closing: self.closing.clone(),
             header_timeout: self.header_timeout,
             head: None,
             stalled: None,
             _place: place,
         };
-        ready(Ok((guarded, Counted { service, turns })))
+        ready(Ok((guarded, Counted { service, connection })))
     }
 }
 
-/// Whose turn it is on a connection: the client's while the number is even, the service's while it is odd.
-#[derive(Debug, Clone, Default)]
-struct Turns(Arc<AtomicUsize>);
+/// What is known of a connection by those who answer on it.
+#[derive(Debug, Clone)]
+pub(super) struct Connection(Arc<State>);
 
-impl Turns {
-    fn now(&self) -> usize {
-        self.0.load(Ordering::Acquire)
+#[derive(Debug)]
+struct State {
+    address: IpAddr,
+    /// Whose turn it is: the client's while the number is even, the service's while it is odd.
+    turns: AtomicUsize,
+    /// Whether it is being streamed on.
+    streams: AtomicBool,
+}
+
+impl Connection {
+    /// Where it comes from.
+    pub(super) fn address(&self) -> IpAddr {
+        self.0.address
     }
 
-    fn pass(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+    /// From now on, and until what this gives is dropped, the connection ends when its client closes its side.
+    pub(super) fn attend(self) -> Attended {
+        self.0.streams.store(true, Ordering::Release);
+        Attended(self)
+    }
+
+    fn streams(&self) -> bool {
+        self.0.streams.load(Ordering::Acquire)
+    }
+
+    fn pass_turn(&self) {
+        self.0.turns.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Has it noticed when a client goes away to whom there is nothing to say.
+#[derive(Debug)]
+pub(super) struct Attended(Connection);
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        self.0.0.streams.store(false, Ordering::Release);
     }
 }
 
@@ -214,12 +255,12 @@ impl Turns {
 #[derive(Debug, Clone)]
 struct Counted<S> {
     service: S,
-    turns: Turns,
+    connection: Connection,
 }
 
-impl<S, R> Service<R> for Counted<S>
+impl<S, B> Service<Request<B>> for Counted<S>
 where
-    S: Service<R>,
+    S: Service<Request<B>>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -230,12 +271,13 @@ where
         self.service.poll_ready(context)
     }
 
-    fn call(&mut self, request: R) -> Self::Future {
-        self.turns.pass();
-        let (answer, turns) = (self.service.call(request), self.turns.clone());
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        self.connection.pass_turn();
+        request.extensions_mut().insert(self.connection.clone());
+        let (answer, connection) = (self.service.call(request), self.connection.clone());
         Box::pin(async move {
             let answer = answer.await;
-            turns.pass();
+            connection.pass_turn();
             answer
         })
     }
@@ -248,11 +290,12 @@ where
 /// sends on one just as it is closed has lost that request), heads are not, so the head's timer is here.
 struct Guarded {
     stream: TcpStream,
-    turns: Turns,
+    connection: Connection,
+    closing: CancellationToken,
     header_timeout: Duration,
     /// Since when a head is under way, and in which turn that was.
     head: Option<(usize, Pin<Box<Sleep>>)>,
-    stalled: Option<Pin<Box<Sleep>>>,
+    stalled: Option<BoxFuture<'static, ()>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -263,9 +306,35 @@ impl Guarded {
             self.stalled = None;
             return progress;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL)));
+        let stalled = self.stalled.get_or_insert_with(|| {
+            let streams = self.connection.streams();
+            Box::pin(patience(streams.then(|| self.closing.clone())))
+        });
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Fails when something is streamed to a client that has closed its side. Nobody reads while an answer is under way, so
+    /// that it would be noticed no sooner than with the second heartbeat, and the stream's place be taken until then.
+    fn attend(&self, context: &mut Context<'_>) -> io::Result<()> {
+        if !self.connection.streams() {
+            return Ok(());
+        }
+        let mut byte = [0];
+        match self.stream.poll_peek(context, &mut ReadBuf::new(&mut byte)) {
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        }
+    }
+}
+
+/// How long a client may take nothing: a stream, whose client loses nothing by it, no longer than until the door closes.
+async fn patience(closing: Option<CancellationToken>) {
+    match closing {
+        None => sleep(WRITE_STALL).await,
+        // Either is a reason to let go.
+        Some(closing) => drop(timeout(WRITE_STALL, closing.cancelled()).await),
     }
 }
 
@@ -275,7 +344,7 @@ impl AsyncRead for Guarded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let turn = self.turns.now();
+        let turn = self.connection.0.turns.load(Ordering::Acquire);
         // A head that has come to its end has passed the turn on.
         self.head.take_if(|(begun_in, _)| *begun_in != turn);
         let before = buffer.filled().len();
@@ -306,6 +375,7 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.attend(context)?;
         let progress = Pin::new(&mut self.stream).poll_flush(context);
         self.judge(context, progress)
     }

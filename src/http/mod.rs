@@ -8,6 +8,7 @@ mod api;
 mod layer;
 mod ops;
 mod problem;
+mod streams;
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +19,7 @@ use tokio::sync::Semaphore;
 pub use accept::{Listener, serve};
 pub use api::{Access, RouteInfo, table};
 
-use self::{layer::keys::Keys, problem::Problem};
+use self::{layer::keys::Keys, problem::Problem, streams::Streams};
 use crate::{config::HttpSettings, ids::RequestIds, service::Service, shutdown::Shutdown};
 
 /// What every request can reach.
@@ -27,6 +28,7 @@ pub struct Http {
     keys: Keys,
     service: OnceLock<Service>,
     in_flight: Semaphore,
+    streams: Streams,
     request_ids: RequestIds,
     shutdown: Shutdown,
 }
@@ -38,6 +40,7 @@ impl Http {
             keys: Keys::new(key.expose_secret()),
             service: OnceLock::new(),
             in_flight: Semaphore::new(settings.max_in_flight),
+            streams: Streams::new(&settings),
             request_ids: RequestIds::new(),
             settings,
             shutdown,

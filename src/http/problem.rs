@@ -64,6 +64,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// 400: the event that is named in this field did not happen.
+    pub(super) fn no_such_event(field: &'static str) -> Self {
+        Self::invalid_field(field, "There is no such event.")
+    }
+
     /// 401: no key, or a wrong one.
     pub(super) fn unauthorized(detail: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
@@ -98,6 +103,11 @@ impl Problem {
             .with_header(header::CONNECTION, HeaderValue::from_static("close"))
     }
 
+    /// 409: it would have to wait for something that is under way.
+    pub(super) fn conflict(detail: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
     /// 413: the body is too large.
     pub(super) fn body_too_large() -> Self {
         Self::new(
@@ -115,6 +125,14 @@ impl Problem {
     pub(super) fn unsupported_media_type(given: &str) -> Self {
         let detail = format!("Unsupported media type \"{}\" in request.", shortened(given));
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    }
+
+    /// 429: the client has as much as it may have for now.
+    pub(super) fn throttled() -> Self {
+        /// A guess: a place is free once somebody leaves.
+        const SECONDS: u64 = 5;
+        let detail = format!("Request was throttled. Expected available in {SECONDS} seconds.");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail).with_header(header::RETRY_AFTER, SECONDS.into())
     }
 
     /// 500. The cause goes to the log and nowhere else.
@@ -210,6 +228,12 @@ impl From<service::Error> for Problem {
         match error {
             service::Error::NotFound => Self::not_found(),
             service::Error::NoSuchPage => Self::no_such_page(),
+            service::Error::NoSuchEvent => Self::no_such_event("after"),
+            service::Error::UnknownModel(name) => Self::invalid_field(
+                "model",
+                format!("\"{}\" is not a model that is configured here.", name.as_str()),
+            ),
+            service::Error::Busy => Self::conflict("A reply of this conversation is unfinished."),
             service::Error::Unavailable(cause) => {
                 Self::unavailable("The database is unavailable.").because(cause)
             }

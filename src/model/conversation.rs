@@ -1,4 +1,4 @@
-use super::{ConversationId, Description, Timestamp, Title};
+use super::{Change, ConversationId, Description, OptionsChange, ReplyOptions, Timestamp, Title};
 
 /// A conversation, as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +24,28 @@ pub struct NewConversation {
     pub title: Option<Title>,
     /// What it is about.
     pub description: Description,
+    /// What it wants of its replies.
+    pub options: ReplyOptions,
     /// Now.
     pub now: Timestamp,
+}
+
+/// What is to be different about a conversation.
+#[derive(Debug, Clone, Default)]
+pub struct ConversationChange {
+    /// What it is called.
+    pub title: Change<Title>,
+    /// What it is about, if that changes.
+    pub description: Option<Description>,
+    /// What it wants of its replies.
+    pub options: OptionsChange,
+}
+
+impl ConversationChange {
+    /// Whether everything stays.
+    pub fn is_empty(&self) -> bool {
+        self.title == Change::Keep && self.description.is_none() && self.options.is_empty()
+    }
 }
 
 impl From<NewConversation> for Conversation {

@@ -60,6 +60,17 @@ id! {
     MessageId
 }
 
+impl MessageId {
+    /// Another identifier, made of this one: for what comes to be beside a message, with nobody there to ask for one. As
+    /// unlikely to be taken as any.
+    #[must_use]
+    pub fn beside(&self, place: usize) -> Self {
+        let (high, low) = self.0.as_u64_pair();
+        let place = u64::try_from(place).unwrap_or(u64::MAX >> 1) + 1;
+        Self(Uuid::from_u64_pair(high, low ^ (place & 0x3fff_ffff_ffff_ffff)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

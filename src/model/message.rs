@@ -1,4 +1,4 @@
-use super::{ConversationId, MessageId, MessageText, Timestamp};
+use super::{ConversationId, MessageId, MessageText, NewReply, Timestamp};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct NewMessage {
     pub role: Role,
     /// What is said.
     pub text: MessageText,
+    /// The reply that a user's message asks for; without meaning for an assistant's.
+    pub reply: NewReply,
     /// Now.
     pub now: Timestamp,
 }

@@ -4,19 +4,28 @@
 //! its own shapes into these and back.
 
 mod conversation;
+mod draft;
+mod event;
 mod fold;
 mod id;
 mod message;
+mod options;
 mod page;
 mod reply;
 mod text;
 mod timestamp;
 
-pub use conversation::{Conversation, NewConversation};
+pub use conversation::{Conversation, ConversationChange, NewConversation};
+pub use draft::Draft;
+pub use event::{Event, Happening, Progress, Told};
 pub use fold::fold;
 pub use id::{ConversationId, MessageId};
 pub use message::{Message, NewMessage, Role};
+pub use options::{BusyPolicy, Change, OptionsChange, ReplyOptions, Temperature, TopP};
 pub use page::{MessageFilter, MessagePage, MessageQuery, Needle, PageNumber, PageSize, RoleFilter};
-pub use reply::{ClaimedReply, Failure, Finished, Lease, Outcome, Reply, ReplyState, Swept};
-pub use text::{Description, MessageText, TextProblem, Title, trim};
+pub use reply::{
+    Account, Answer, Attempt, ClaimedReply, Context, Failure, FinishReason, Finished, Lease, Line, NewReply,
+    Outcome, Reply, ReplyState, Retried, Swept, Usage,
+};
+pub use text::{Description, Instructions, MessageText, ModelName, TextProblem, Title, trim};
 pub use timestamp::Timestamp;

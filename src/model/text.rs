@@ -16,7 +16,12 @@ pub enum TextProblem {
 /// Removes what Python's `str.strip` removes, so that blank means the same as it did in Django:
 /// Unicode white space and U+001C to U+001F, but not U+200B.
 pub fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
+    text.trim_matches(is_blank)
+}
+
+/// What [`trim`] removes.
+pub(super) fn is_blank(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
 macro_rules! text {
@@ -79,6 +84,14 @@ text! {
 text! {
     /// A message's text.
     MessageText, at most 100_000, refused if blank
+}
+text! {
+    /// What a model is told before anything else.
+    Instructions, at most 20_000, refused if blank
+}
+text! {
+    /// A model's name: `model` or `provider/model`.
+    ModelName, at most 200, refused if blank
 }
 
 impl MessageText {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Prompt, Provider, Refusal};
+use super::{Completion, Pieces, Prompt, Provider, Refusal};
 use crate::model::fold;
 
 /// Answers by the rules below.
@@ -11,8 +11,10 @@ pub struct Rules;
 
 #[async_trait]
 impl Provider for Rules {
-    async fn answer(&self, prompt: &Prompt) -> Result<String, Refusal> {
-        Ok(answer(prompt.text.as_str()).to_owned())
+    async fn answer(&self, prompt: &Prompt, pieces: Pieces) -> Result<Completion, Refusal> {
+        // Nobody may want the answer any more.
+        let _ = pieces.send(answer(prompt.text.as_str()).to_owned()).await;
+        Ok(Completion::default())
     }
 }
 

@@ -25,10 +25,14 @@ struct Inner {
 }
 
 impl Intake {
-    /// Somebody who could begin on one more reply; `None` when all hands are full, or replies are left to others.
-    pub fn claimant(&self) -> Option<Claimant> {
+    /// Somebody who could begin on one more reply, at the provider that this lane leads to; `None` when all hands or places are
+    /// taken, or replies are left to others.
+    pub fn claimant(&self, lane: Option<&str>) -> Option<Claimant> {
         let engine = self.0.engine.get()?.upgrade()?;
         if engine.shutdown.has_begun() {
+            return None;
+        }
+        if lane.is_some_and(|lane| engine.providers.full().iter().any(|full| full == lane)) {
             return None;
         }
         let hands = engine.hands.try_take()?;
@@ -43,6 +47,13 @@ impl Intake {
     pub(super) fn staff(&self, engine: &Arc<Engine>) {
         // A second engine would have an intake of its own.
         let _ = self.0.engine.set(Arc::downgrade(engine));
+    }
+
+    /// Somebody may have taken a lease from this process: finds out soon.
+    pub fn look_for_call_offs(&self) {
+        if let Some(engine) = self.0.engine.get().and_then(Weak::upgrade) {
+            engine.store.call_offs().notify_one();
+        }
     }
 
     /// The conversation is gone: nobody waits for its replies any more.

@@ -1,7 +1,7 @@
 //! The life of a reply.
 //!
 //! ```text
-//! queued ──claim──▶ running ──finish──▶ succeeded | failed
+//! queued ──claim──▶ running ──finish──▶ succeeded | failed          queued, running ──cancel──▶ cancelled
 //!   ▲                  │
 //!   └── retry, release, lost lease
 //! ```
@@ -11,12 +11,16 @@
 //! reply is finished under the lease it was claimed with, so however often it is worked on, it is
 //! answered once.
 
+mod ask;
 mod backoff;
 mod hands;
+mod history;
 mod intake;
 mod pool;
 mod run;
 mod sweeper;
+mod teller;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +32,7 @@ use crate::{
     clock::{Clock, Seldom},
     config::ReplySettings,
     ids::IdSource,
-    provider::Provider,
+    provider::routes::Providers,
     shutdown::Shutdown,
     store::Store,
 };
@@ -36,7 +40,7 @@ use crate::{
 /// Everything that working on replies takes.
 pub(crate) struct Engine {
     store: Arc<dyn Store>,
-    provider: Arc<dyn Provider>,
+    providers: Arc<Providers>,
     clock: Clock,
     ids: IdSource,
     settings: ReplySettings,
@@ -50,7 +54,7 @@ pub(crate) struct Engine {
 /// Starts working on replies, until shutdown.
 pub fn start(
     store: Arc<dyn Store>,
-    provider: Arc<dyn Provider>,
+    providers: Arc<Providers>,
     clock: Clock,
     ids: IdSource,
     settings: ReplySettings,
@@ -60,7 +64,7 @@ pub fn start(
     let shutdown_for_engine = shutdown.clone();
     let engine = Arc::new(Engine {
         store,
-        provider,
+        providers,
         clock,
         ids,
         hands: Hands::new(settings.workers),

@@ -17,7 +17,7 @@ pub(super) async fn run(engine: Arc<Engine>) {
         let now = engine.clock.now();
         let found = match engine
             .store
-            .claim_replies(wanted, now, engine.settings.lease)
+            .claim_replies(wanted, engine.providers.full(), now, engine.settings.lease)
             .await
         {
             Ok(claimed) => {
@@ -38,6 +38,7 @@ pub(super) async fn run(engine: Arc<Engine>) {
         if found < wanted {
             tokio::select! {
                 () = wakeups.notified() => {}
+                () = engine.providers.freed().notified() => {}
                 // Inside, because looking into a queue that is cut off takes long.
                 () = async { sleep(pause(&engine).await).await } => {}
                 () = engine.shutdown.begun() => {}
@@ -80,7 +81,11 @@ fn poll(engine: &Engine) -> Duration {
 /// Until the next reply is due, as far as the store knows, and never longer than a poll.
 async fn pause(engine: &Engine) -> Duration {
     let poll = poll(engine);
-    match engine.store.until_due(engine.clock.now()).await {
+    match engine
+        .store
+        .until_due(engine.providers.full(), engine.clock.now())
+        .await
+    {
         // At least a moment, so that a store which shows replies but gives none is not asked in a circle.
         Ok(Some(due)) => due.clamp(Duration::from_millis(5), poll),
         Ok(None) => poll,

@@ -1,6 +1,9 @@
 use super::{Error, Result, Service};
 use crate::{
-    model::{Conversation, ConversationId, Description, Needle, NewConversation, Title},
+    model::{
+        Change, Conversation, ConversationChange, ConversationId, Description, Needle, NewConversation,
+        ReplyOptions, Title,
+    },
     telemetry::ids::Logged,
 };
 
@@ -10,12 +13,15 @@ impl Service {
         &self,
         title: Option<Title>,
         description: Description,
+        options: ReplyOptions,
     ) -> Result<Conversation> {
+        self.check_offered(options.model.as_ref())?;
         let id = self.ids.conversation();
         let new = NewConversation {
             id,
             title,
             description,
+            options,
             now: self.clock.now(),
         };
         let conversation = self.store.create_conversation(new).await?;
@@ -38,6 +44,33 @@ impl Service {
         } else {
             Err(Error::NotFound)
         }
+    }
+
+    /// Changes what a conversation is called, what it is about, and what it wants of its replies: those that are asked for from
+    /// now on.
+    pub async fn change_conversation(
+        &self,
+        id: ConversationId,
+        change: ConversationChange,
+    ) -> Result<Conversation> {
+        if let Change::Set(model) = &change.options.model {
+            self.check_model(id, Some(model)).await?;
+        }
+        if change.is_empty() {
+            return self.conversation(id, None).await;
+        }
+        let changed = self
+            .store
+            .change_conversation(id, change, self.clock.now())
+            .await?;
+        let conversation = changed.ok_or(Error::NotFound)?;
+        tracing::info!(conversation = %Logged(id), "conversation changed");
+        Ok(conversation)
+    }
+
+    /// What a conversation wants of its replies.
+    pub async fn options(&self, id: ConversationId) -> Result<ReplyOptions> {
+        self.store.options(id).await?.ok_or(Error::NotFound)
     }
 
     /// Deletes a conversation with all that belongs to it.

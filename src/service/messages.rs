@@ -1,6 +1,9 @@
 use super::{Error, Result, Service};
 use crate::{
-    model::{ConversationId, Message, MessageId, MessagePage, MessageQuery, MessageText, NewMessage, Role},
+    model::{
+        ConversationId, Message, MessageId, MessagePage, MessageQuery, MessageText, NewMessage, NewReply,
+        ReplyOptions, Role,
+    },
     store::PageAnswer,
     telemetry::ids::Logged,
 };
@@ -12,17 +15,23 @@ impl Service {
         conversation: ConversationId,
         role: Role,
         text: MessageText,
+        options: ReplyOptions,
     ) -> Result<Message> {
+        let reply = match role {
+            Role::User => self.plan(conversation, options).await?,
+            Role::Assistant => NewReply::default(),
+        };
         let now = self.clock.now();
         let new = NewMessage {
             id: self.ids.message(now),
             conversation,
             role,
             text,
+            reply,
             now,
         };
         let claimant = match role {
-            Role::User => self.replies.claimant(),
+            Role::User => self.replies.claimant(new.reply.lane.as_deref()),
             Role::Assistant => None,
         };
         let appended = match claimant {
@@ -30,6 +39,10 @@ impl Service {
             None => self.store.append_message(new).await?,
         };
         let message = appended.ok_or(Error::NotFound)?;
+        if !self.providers.are_rules_only() {
+            // It may have interrupted others.
+            self.replies.look_for_call_offs();
+        }
         tracing::info!(conversation = %Logged(conversation), role = role.as_str(), "message created");
         Ok(message)
     }

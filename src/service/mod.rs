@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use error::Error;
 
-use crate::{clock::Clock, ids::IdSource, reply::Intake, store::Store};
+use crate::{clock::Clock, ids::IdSource, provider::routes::Providers, reply::Intake, store::Store};
 
 /// What operations answer.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -23,16 +23,24 @@ pub struct Service {
     clock: Clock,
     ids: IdSource,
     replies: Intake,
+    providers: Arc<Providers>,
 }
 
 impl Service {
     /// The operations over this store.
-    pub fn new(store: Arc<dyn Store>, clock: Clock, ids: IdSource, replies: Intake) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        ids: IdSource,
+        replies: Intake,
+        providers: Arc<Providers>,
+    ) -> Self {
         Self {
             store,
             clock,
             ids,
             replies,
+            providers,
         }
     }
 

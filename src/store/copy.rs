@@ -1,6 +1,6 @@
 //! Moving everything from one database to another, in words that both understand.
 //!
-//! Whatever is kept is a row of one of four tables, and each table has an order that needs no database: by its key,
+//! Whatever is kept is a row of one of seven tables, and each table has an order that needs no database: by its key,
 //! byte by byte. A copy adds rows in that order, so that what a target holds is always a beginning of the source, and
 //! its last row says where to go on. Two databases hold the same if they give the same [`Fingerprint`] for each table.
 //!
@@ -26,11 +26,17 @@ pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub enum Table {
     /// Conversations, by id.
     Conversations,
+    /// What conversations want of their replies, by conversation.
+    Options,
     /// Messages, by conversation and `seq`: an answer comes after what it answers.
     Messages,
     /// Replies in every state, by message. One that is running keeps its lease: it runs out, and the reply is taken
     /// back as it would have been at the source.
     Replies,
+    /// Earlier tries at replies, by message and number.
+    Attempts,
+    /// What happened, by conversation and number.
+    Events,
     /// Deleted conversations whose messages are still to be removed, by id.
     Purges,
 }
@@ -76,14 +82,25 @@ pub struct Place {
 
 impl Table {
     /// All of them, in the order in which they are copied.
-    pub const ALL: [Self; 4] = [Self::Conversations, Self::Messages, Self::Replies, Self::Purges];
+    pub const ALL: [Self; 7] = [
+        Self::Conversations,
+        Self::Options,
+        Self::Messages,
+        Self::Replies,
+        Self::Attempts,
+        Self::Events,
+        Self::Purges,
+    ];
 
     /// Its name in every database.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Conversations => "conversations",
+            Self::Options => "conversation_options",
             Self::Messages => "messages",
             Self::Replies => "replies",
+            Self::Attempts => "reply_attempts",
+            Self::Events => "events",
             Self::Purges => "purges",
         }
     }
@@ -101,7 +118,9 @@ impl Table {
                 ("last_seq", Integer),
                 ("user_count", Integer),
                 ("assistant_count", Integer),
+                ("last_event", Integer),
             ],
+            Self::Options => &[("conversation_id", Id), ("options", Text)],
             Self::Messages => &[
                 ("conversation_id", Id),
                 ("seq", Integer),
@@ -128,32 +147,70 @@ impl Table {
                 ("created_at", Integer),
                 ("started_at", Integer),
                 ("finished_at", Integer),
+                ("lane", Text),
+                ("turn", Integer),
+                ("options", Text),
+                ("account", Text),
+                ("tries", Integer),
+                ("queued_event", Integer),
+                ("final_event", Integer),
+                ("streamed", Integer),
+            ],
+            Self::Attempts => &[
+                ("message_id", Id),
+                ("number", Integer),
+                ("status", Text),
+                ("answer_id", Id),
+                ("text", Text),
+                ("error_code", Text),
+                ("error_message", Text),
+                ("account", Text),
+                ("started_at", Integer),
+                ("finished_at", Integer),
+            ],
+            Self::Events => &[
+                ("conversation_id", Id),
+                ("number", Integer),
+                ("kind", Text),
+                ("at", Integer),
+                ("reply_id", Id),
+                ("message_id", Id),
+                ("replaces_id", Id),
+                ("attempt", Integer),
+                ("told", Integer),
+                ("text", Text),
+                ("finish", Text),
+                ("truncated", Integer),
+                ("error_code", Text),
+                ("error_message", Text),
             ],
             Self::Purges => &[("conversation_id", Id)],
         }
     }
 
+    /// Whether its key has a second part.
+    pub const fn is_numbered(self) -> bool {
+        matches!(self, Self::Messages | Self::Attempts | Self::Events)
+    }
+
     /// The place of a row.
     pub fn place(self, row: &[Value]) -> Option<Place> {
-        match (self, row) {
-            (Self::Messages, [Value::Id(id), Value::Integer(seq), ..]) => Some(Place { id: *id, seq: *seq }),
-            (_, [Value::Id(id), ..]) => Some(Place { id: *id, seq: 0 }),
+        match row {
+            [Value::Id(id), Value::Integer(seq), ..] if self.is_numbered() => {
+                Some(Place { id: *id, seq: *seq })
+            }
+            [Value::Id(id), ..] if !self.is_numbered() => Some(Place { id: *id, seq: 0 }),
             _ => None,
         }
     }
 
     /// The next place that there can be; `None` at the end of all places.
     pub fn behind(self, place: Place) -> Option<Place> {
-        match self {
-            Self::Messages => Some(Place {
-                id: place.id,
-                seq: place.seq.checked_add(1)?,
-            }),
-            Self::Conversations | Self::Replies | Self::Purges => Some(Place {
-                id: Uuid::from_u128(place.id.as_u128().checked_add(1)?),
-                seq: 0,
-            }),
+        let Place { id, seq } = place;
+        if self.is_numbered() {
+            return seq.checked_add(1).map(|seq| Place { id, seq });
         }
+        Some(Uuid::from_u128(id.as_u128().checked_add(1)?)).map(|id| Place { id, seq: 0 })
     }
 }
 

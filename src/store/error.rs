@@ -5,6 +5,8 @@ use std::fmt;
 pub enum Error {
     /// It is there already.
     Conflict,
+    /// A reply is unfinished that the caller did not want to wait for; nothing was written.
+    Busy,
     /// It cannot be done now: the database is locked, away, closing, or too slow. A write may have happened.
     Unavailable(String),
     /// There is no room left on the disk; nothing was written.
@@ -40,6 +42,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conflict => f.write_str("it exists already"),
+            Self::Busy => f.write_str("a reply is unfinished"),
             Self::Unavailable(reason) => write!(f, "the database is unavailable: {reason}"),
             Self::Full => f.write_str("the database's disk is full"),
             Self::Broken(cause) => write!(f, "the database is broken: {cause}"),

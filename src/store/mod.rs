@@ -12,12 +12,19 @@
 //! - A user message and its queued reply are stored together, and never one without the other.
 //! - A reply is finished by the holder of its current lease, or not at all.
 //! - What a deletion acknowledged is gone, and nothing that was under way brings it back.
+//! - Whatever changes a conversation's messages or replies appends its events in the same breath. Their numbers rise in
+//!   the order in which they can be read: whoever has read up to a number has missed nothing in front of it.
+//! - Of the replies of one conversation that take turns, one at a time can be claimed; the others wait for it, in the
+//!   order of their messages.
 
+mod codec;
 pub mod copy;
 mod error;
+mod news;
 pub mod postgres;
 mod schema;
 pub mod sqlite;
+mod timeline;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,12 +32,20 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 pub use error::Error;
+pub use news::{News, Subscription};
 pub use schema::{LATEST, MigrationState};
 
 use crate::model::{
-    ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessagePage,
-    MessageQuery, NewConversation, NewMessage, Outcome, Reply, Swept, Timestamp,
+    Attempt, ClaimedReply, Context, Conversation, ConversationChange, ConversationId, Event, Finished, Lease,
+    Message, MessageId, MessagePage, MessageQuery, NewConversation, NewMessage, Outcome, Progress, Reply,
+    ReplyOptions, Retried, Swept, Timestamp, Told,
 };
+
+/// What a line of history counts besides its text, in bytes.
+const LINE: usize = 16;
+
+/// The time at which a reply is due that waits for its turn, in microseconds.
+const NEVER: i64 = i64::MAX;
 
 /// What store methods answer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -44,6 +59,15 @@ pub enum PageAnswer {
     NoSuchPage,
     /// There is no such conversation.
     NoConversation,
+}
+
+/// Events, as far as they were read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Portion {
+    /// In their order.
+    pub events: Vec<Event>,
+    /// Whether there were no others after them.
+    pub is_all: bool,
 }
 
 /// Somebody who is free to work on the reply to a message that is about to be appended.
@@ -78,6 +102,17 @@ pub trait ConversationStore: Send + Sync {
     /// Creates a conversation. [`Error::Conflict`] when the id is taken.
     async fn create_conversation(&self, new: NewConversation) -> Result<Conversation>;
 
+    /// Changes a conversation and moves its date; `None` when there is no such conversation.
+    async fn change_conversation(
+        &self,
+        id: ConversationId,
+        change: ConversationChange,
+        now: Timestamp,
+    ) -> Result<Option<Conversation>>;
+
+    /// What a conversation wants of its replies; `None` when there is no such conversation.
+    async fn options(&self, id: ConversationId) -> Result<Option<ReplyOptions>>;
+
     /// Reads a conversation.
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>>;
 
@@ -85,7 +120,10 @@ pub trait ConversationStore: Send + Sync {
     async fn delete_conversation(&self, id: ConversationId) -> Result<bool>;
 
     /// Appends a message and moves the conversation's date. A user message is stored together with
-    /// its reply, queued and due at once. `None` when there is no such conversation.
+    /// its reply, queued and due at once, or, if it takes turns, once it is its turn. `None` when there is no such
+    /// conversation. When a reply that takes turns is unfinished, the new one's policy decides: [`Error::Busy`], or the
+    /// unfinished ones are cancelled in the same breath as by [`ReplyStore::cancel_reply`], what they had written being
+    /// kept under identifiers that the store makes of the new message's.
     async fn append_message(&self, new: NewMessage) -> Result<Option<Message>>;
 
     /// Appends a user message whose reply may be claimed in the same breath: the claimant begins once message, reply
@@ -100,7 +138,8 @@ pub trait ConversationStore: Send + Sync {
     async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>>;
 
     /// Deletes a message of this conversation and moves the conversation's date; whether there was
-    /// one. A user message takes its reply with it; an assistant message leaves the reply that led to it.
+    /// one. A user message takes its reply with it, and all that was written of it; an assistant message leaves the
+    /// reply that led to it, but not what was told of its text while it was written.
     async fn delete_message(
         &self,
         conversation: ConversationId,
@@ -121,16 +160,75 @@ pub trait ReplyStore: Send + Sync {
     async fn reply(&self, conversation: ConversationId, message: MessageId) -> Result<Option<Reply>>;
 
     /// Takes up to `limit` due replies, the longest due first, each under a new lease of this
-    /// length, and counts the attempt.
-    async fn claim_replies(&self, limit: usize, now: Timestamp, lease: Duration)
-    -> Result<Vec<ClaimedReply>>;
+    /// length, and counts the attempt. Leaves those whose lane is one of the `full` ones.
+    async fn claim_replies(
+        &self,
+        limit: usize,
+        full: Vec<String>,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedReply>>;
+
+    /// What a reply is written from: the options, and what was said before its message, the newest whole turns (a user message,
+    /// and what the assistant said to it) that have at most so many bytes together. A turn that is only partly in front of the message is
+    /// not part of it, nor is an earlier answer to the message itself. `None` when the message is gone.
+    async fn context(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        bytes: usize,
+    ) -> Result<Option<Context>>;
+
+    /// Stores what a worker has to tell, if it still has its lease.
+    async fn tell(&self, lease: Lease, progress: Vec<Progress>, now: Timestamp) -> Result<Finished>;
 
     /// Makes leases last this much longer from now; answers those that were lost.
     async fn renew_leases(&self, leases: Vec<Lease>, now: Timestamp, lease: Duration) -> Result<Vec<Lease>>;
 
-    /// Stores how work on a reply ended: the answer, the reply's state and the conversation's date
-    /// together, or nothing at all when the lease was lost.
-    async fn finish_reply(&self, lease: Lease, outcome: Outcome, now: Timestamp) -> Result<Finished>;
+    /// Stores how work on a reply ended: the answer, the reply's state, the conversation's date and the events that say so
+    /// together, or nothing at all when the lease was lost. `told` is how much of an answer's text was told since its last
+    /// beginning. If there is an earlier answer, the new one takes its place, and the earlier one goes to its attempt.
+    async fn finish_reply(
+        &self,
+        lease: Lease,
+        outcome: Outcome,
+        told: Told,
+        now: Timestamp,
+    ) -> Result<Finished>;
+
+    /// Calls a reply off, whoever works on it. What was told of its text becomes an assistant message with this id, if that is
+    /// more than white space and there is no earlier answer. A final reply stays as it is. Gives the reply; `None` when there is none.
+    async fn cancel_reply(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        partial: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Reply>>;
+
+    /// Queues a final reply anew, and remembers what it had come to as an attempt. Its answer, if there is one, stays in its place
+    /// until there is a new one. `lane` is that of the new try.
+    async fn retry_reply(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        lane: Option<String>,
+        now: Timestamp,
+    ) -> Result<Retried>;
+
+    /// The earlier tries at a reply, oldest first; `None` when there is no such reply.
+    async fn attempts(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<Option<Vec<Attempt>>>;
+
+    /// What a message wants of its reply, where that is not what its conversation wants; `None` when there is no such reply.
+    async fn reply_options(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<Option<ReplyOptions>>;
 
     /// Puts replies whose lease has run out back into the queue, and fails those that have lost
     /// `most_lost` leases. Also pulls in retries that a step of the clock has put more than
@@ -142,16 +240,43 @@ pub trait ReplyStore: Send + Sync {
     async fn reclaim_replies(&self, now: Timestamp, most_lost: u32) -> Result<Swept>;
 
     /// How long until the next queued reply is due, if there is one; zero when it is due already.
-    async fn until_due(&self, now: Timestamp) -> Result<Option<Duration>>;
+    /// Replies whose lane is one of the `full` ones do not count.
+    async fn until_due(&self, full: Vec<String>, now: Timestamp) -> Result<Option<Duration>>;
 
     /// Told whenever a reply may have become due. A hint: it may come in vain, and asking
     /// [`ReplyStore::until_due`] now and then must be enough.
     fn wakeups(&self) -> Arc<Notify>;
+
+    /// Told when somebody else may have taken a lease from this process. A hint: renewing tells.
+    fn call_offs(&self) -> Arc<Notify>;
+}
+
+/// What happened in conversations.
+#[async_trait]
+pub trait EventStore: Send + Sync {
+    /// Reads events after this number, in their order: a portion of them, with at least one if there is any. With `reply` only those of the
+    /// reply to this message, and its message's own. `None` when there is no such conversation.
+    async fn events(
+        &self,
+        conversation: ConversationId,
+        reply: Option<MessageId>,
+        after: u64,
+    ) -> Result<Option<Portion>>;
+
+    /// The number of a conversation's last event; `None` when there is no such conversation.
+    async fn last_event(&self, conversation: ConversationId) -> Result<Option<u64>>;
+
+    /// Forgets the pieces in which some final replies were told that ended before this time; from then on their events
+    /// tell the text in one piece. Gives how many replies that were, fewer than there are if it would take long.
+    async fn prune_deltas(&self, before: Timestamp) -> Result<u32>;
+
+    /// Tells who waits for something to happen.
+    fn news(&self) -> &News;
 }
 
 /// Everything a store does.
 #[async_trait]
-pub trait Store: ConversationStore + ReplyStore {
+pub trait Store: ConversationStore + ReplyStore + EventStore {
     /// Whether reads and writes can be expected to work, or why not. Cheap.
     async fn check(&self) -> Result<()>;
 

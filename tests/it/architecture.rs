@@ -28,9 +28,9 @@ pub(crate) const MAY_USE: &str = "
     store::sqlite: store model clock config telemetry
     store::postgres: store model clock ids shutdown config telemetry
     provider: model clock config telemetry
-    events: model store shutdown telemetry
-    reply: model store provider events clock shutdown ids config telemetry
-    service: model store events clock ids config reply::intake reply::Intake telemetry
+    events: model store clock telemetry
+    reply: model store provider clock shutdown ids config telemetry
+    service: model store events clock ids config reply::intake reply::Intake provider::routes telemetry
     http: http::api http::openai service model events shutdown clock ids config telemetry
     http::api: http service model events shutdown clock ids config telemetry
     http::openai: http service model events shutdown clock ids config telemetry

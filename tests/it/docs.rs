@@ -55,6 +55,18 @@ fn every_setting_is_described() {
 }
 
 #[test]
+fn every_key_of_a_provider_is_described() {
+    holds(&rules::misdescribed_keys(&text("docs/providers.md")));
+}
+
+#[test]
+fn every_reason_of_a_provider_is_explained() {
+    let mut sources = Vec::new();
+    files(&root().join("src/provider"), ".rs", &mut sources);
+    holds(&rules::unexplained_reasons(&text("docs/providers.md"), &sources));
+}
+
+#[test]
 fn the_example_file_holds_the_defaults() {
     holds(&rules::wrong_defaults(&text("engagement.example.toml")));
 }

@@ -22,12 +22,18 @@ fn every_route_says_what_it_takes() {
         [
             "POST /conversations Key",
             "GET /conversations/{conversation_id} Read",
+            "PATCH /conversations/{conversation_id} Key",
+            "GET /conversations/{conversation_id}/settings Key",
             "DELETE /conversations/{conversation_id}/delete Key",
             "POST /conversations/{conversation_id}/messages/create Key",
             "GET /conversations/{conversation_id}/messages Read",
             "GET /conversations/{conversation_id}/messages/{message_id} Read",
             "DELETE /conversations/{conversation_id}/messages/{message_id} Key",
             "GET /conversations/{conversation_id}/messages/{message_id}/reply Read",
+            "POST /conversations/{conversation_id}/messages/{message_id}/reply/cancel Key",
+            "POST /conversations/{conversation_id}/messages/{message_id}/reply/retry Key",
+            "GET /conversations/{conversation_id}/messages/{message_id}/reply/attempts Read",
+            "GET /conversations/{conversation_id}/events Read",
         ]
     );
     assert!(

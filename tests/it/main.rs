@@ -21,6 +21,7 @@ mod faults;
 mod http;
 mod postgres;
 mod process;
+mod provider;
 mod proxy;
 mod reply;
 mod store;

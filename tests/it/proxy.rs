@@ -1,5 +1,7 @@
 //! The network that fails on demand does what it says: other tests build on it.
 
+mod lives;
+
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};

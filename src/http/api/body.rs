@@ -10,7 +10,7 @@ use serde_json::{Deserializer, value::RawValue};
 
 use crate::{
     http::problem::{Details, Problem, shortened},
-    model::{Role, TextProblem},
+    model::{Change, Role, TextProblem},
 };
 
 /// The deepest nesting of objects and arrays.
@@ -84,19 +84,38 @@ impl<'a> Fields<'a> {
 
     /// A role that must be there.
     pub(super) fn role(&mut self, name: &'static str) -> Option<Role> {
-        let value = match self.get(name) {
-            None => return self.refuse(name, "This field is required."),
-            Some(value) if value.get() == "null" => return self.refuse(name, "This field may not be null."),
-            Some(value) => value.get(),
-        };
-        let given = match string(value) {
-            Some(Ok(text)) => text,
-            Some(Err(_)) | None => Cow::Borrowed(value.trim_matches('"')),
-        };
-        match Role::parse(&given) {
-            Some(role) if value.starts_with('"') => Some(role),
-            _ => self.refuse(name, format!("\"{}\" is not a valid choice.", shortened(&given))),
+        match self.get(name) {
+            None => self.refuse(name, "This field is required."),
+            Some(value) if value.get() == "null" => self.refuse(name, "This field may not be null."),
+            Some(value) => self.choice(name, value, Role::parse),
         }
+    }
+
+    /// A field that may be missing or null, which mean different things; `read` judges any other value.
+    pub(super) fn change<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self, &'a RawValue) -> Option<T>,
+    ) -> Change<T> {
+        match self.get(name) {
+            None => Change::Keep,
+            Some(value) if value.get() == "null" => Change::Clear,
+            Some(value) => read(self, value).map_or(Change::Keep, Change::Set),
+        }
+    }
+
+    /// A text that may be missing or null, which mean different things.
+    pub(super) fn text_change<T>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, Vec<TextProblem>>,
+    ) -> Change<T> {
+        self.change(name, |fields, value| fields.parse_text(name, value, parse))
+    }
+
+    /// Whether there is such a field, null or not.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
     }
 
     /// What was found wrong, if anything was.
@@ -142,7 +161,26 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn refuse<T>(&mut self, name: &'static str, text: impl Into<String>) -> Option<T> {
+    /// A value that is one of some names.
+    pub(super) fn choice<T>(
+        &mut self,
+        name: &'static str,
+        value: &RawValue,
+        parse: fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = value.get();
+        let given = match string(value) {
+            Some(Ok(text)) => text,
+            Some(Err(_)) | None => Cow::Borrowed(value.trim_matches('"')),
+        };
+        match parse(&given) {
+            Some(choice) if value.starts_with('"') => Some(choice),
+            _ => self.refuse(name, format!("\"{}\" is not a valid choice.", shortened(&given))),
+        }
+    }
+
+    /// Says what is wrong with a field.
+    pub(super) fn refuse<T>(&mut self, name: &'static str, text: impl Into<String>) -> Option<T> {
         self.wrong
             .entry(Cow::Borrowed(name))
             .or_default()

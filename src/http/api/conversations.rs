@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::State,
+    extract::{FromRequest, Request, State},
     http::{HeaderValue, StatusCode, Uri, header},
     response::Response,
 };
@@ -9,14 +9,26 @@ use axum::{
 use super::{
     body::Fields,
     extract::{InConversation, JsonBody},
-    json, judged_after,
+    json, judged_after, options,
     query::Query,
     shapes,
 };
 use crate::{
     http::{Http, layer::admission::admit, problem::Problem},
-    model::{Description, Title},
+    model::{ConversationChange, Description, Title},
 };
+
+/// What a body can say of a conversation.
+const FIELDS: &[&str] = &[
+    "title",
+    "description",
+    "model",
+    "instructions",
+    "temperature",
+    "top_p",
+    "max_output_tokens",
+    "busy",
+];
 
 /// `POST /conversations/`
 pub(super) async fn create(
@@ -25,13 +37,15 @@ pub(super) async fn create(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     admit(&http, async {
-        let mut fields = Fields::parse(&body, &["title", "description"])?;
+        let mut fields = Fields::parse(&body, FIELDS)?;
         let title = fields.optional_text("title", Title::parse);
         let description = fields.text("description", Description::parse);
+        let options = options::given(&mut fields);
         fields.finish()?;
         let description =
             description.ok_or_else(|| Problem::internal("a description that is neither good nor bad"))?;
-        let conversation = http.service()?.create_conversation(title, description).await?;
+        let service = http.service()?;
+        let conversation = service.create_conversation(title, description, options).await?;
         let mut response = json(StatusCode::CREATED, &shapes::Conversation::from(&conversation))?;
         let location = format!("{}/{}", uri.path().trim_end_matches('/'), conversation.id);
         if let Ok(location) = HeaderValue::try_from(location) {
@@ -53,6 +67,54 @@ pub(super) async fn read(
         let needle = judged_after(service, id, Query::new(uri.query()).needle()).await?;
         let conversation = service.conversation(id, needle.as_ref()).await?;
         json(StatusCode::OK, &shapes::Conversation::from(&conversation))
+    })
+    .await
+}
+
+/// `PATCH /conversations/{conversation_id}`
+pub(super) async fn change(
+    State(http): State<Arc<Http>>,
+    InConversation(id): InConversation,
+    request: Request,
+) -> Result<Response, Problem> {
+    let service = http.service()?;
+    if request.headers().contains_key(header::EXPECT) {
+        // A client that asks before it sends is told at once.
+        service.conversation(id, None).await?;
+    }
+    let body = JsonBody::from_request(request, &http).await;
+    admit(&http, async {
+        let asked = body.and_then(|JsonBody(body)| parse_change(&body));
+        let change = judged_after(service, id, asked).await?;
+        let conversation = service.change_conversation(id, change).await?;
+        json(StatusCode::OK, &shapes::Conversation::from(&conversation))
+    })
+    .await
+}
+
+fn parse_change(body: &[u8]) -> Result<ConversationChange, Problem> {
+    let mut fields = Fields::parse(body, FIELDS)?;
+    let change = ConversationChange {
+        title: fields.text_change("title", Title::parse),
+        description: if fields.has("description") {
+            fields.text("description", Description::parse)
+        } else {
+            None
+        },
+        options: options::change(&mut fields),
+    };
+    fields.finish()?;
+    Ok(change)
+}
+
+/// `GET /conversations/{conversation_id}/settings`
+pub(super) async fn settings(
+    State(http): State<Arc<Http>>,
+    InConversation(id): InConversation,
+) -> Result<Response, Problem> {
+    admit(&http, async {
+        let options = http.service()?.options(id).await?;
+        json(StatusCode::OK, &shapes::Settings::new(id, &options))
     })
     .await
 }

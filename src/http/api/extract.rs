@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::LARGEST_BODY;
 use crate::{
-    http::{Http, problem::Problem},
+    http::{Http, accept::Connection, problem::Problem},
     model::{ConversationId, MessageId},
 };
 
@@ -45,6 +45,17 @@ impl<S: Send + Sync> FromRequestParts<S> for OfMessage {
             .zip(message)
             .map(|(conversation, message)| Self(conversation, message))
             .ok_or_else(Problem::not_found)
+    }
+}
+
+/// The connection that the request came on, if that is known.
+pub(super) struct On(pub(super) Option<Connection>);
+
+impl<S: Send + Sync> FromRequestParts<S> for On {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(parts.extensions.remove()))
     }
 }
 

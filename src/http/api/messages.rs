@@ -9,13 +9,13 @@ use axum::{
 use super::{
     body::Fields,
     extract::{InConversation, JsonBody, OfMessage},
-    json, judged_after, links,
+    json, judged_after, links, options,
     query::Query,
     shapes,
 };
 use crate::{
     http::{Http, layer::admission::admit, problem::Problem},
-    model::{Message, MessageQuery, MessageText, Role},
+    model::{Message, MessageQuery, MessageText, ReplyOptions, Role},
 };
 
 /// `POST /conversations/{conversation_id}/messages/create`
@@ -33,8 +33,8 @@ pub(super) async fn create(
     let body = JsonBody::from_request(request, &http).await;
     admit(&http, async {
         let asked = body.and_then(|JsonBody(body)| parse(&body));
-        let (text, role) = judged_after(service, conversation, asked).await?;
-        let message = service.create_message(conversation, role, text).await?;
+        let (text, role, options) = judged_after(service, conversation, asked).await?;
+        let message = service.create_message(conversation, role, text, options).await?;
         let mut response = json(StatusCode::CREATED, &shapes::Message::from(&message))?;
         point_to(&mut response, &uri, &message);
         Ok(response)
@@ -42,12 +42,31 @@ pub(super) async fn create(
     .await
 }
 
-fn parse(body: &[u8]) -> Result<(MessageText, Role), Problem> {
-    let mut fields = Fields::parse(body, &["text", "role"])?;
+/// What a body can say of a message.
+const FIELDS: &[&str] = &[
+    "text",
+    "role",
+    "model",
+    "instructions",
+    "temperature",
+    "top_p",
+    "max_output_tokens",
+    "busy",
+];
+
+fn parse(body: &[u8]) -> Result<(MessageText, Role, ReplyOptions), Problem> {
+    let mut fields = Fields::parse(body, FIELDS)?;
     let text = fields.text("text", MessageText::parse);
     let role = fields.role("role");
+    let options = if role == Some(Role::Assistant) {
+        options::refuse(&mut fields);
+        ReplyOptions::default()
+    } else {
+        options::given(&mut fields)
+    };
     fields.finish()?;
     text.zip(role)
+        .map(|(text, role)| (text, role, options))
         .ok_or_else(|| Problem::internal("fields that are neither good nor bad"))
 }
 

@@ -4,9 +4,11 @@
 
 mod body;
 mod conversations;
+mod events;
 mod extract;
 mod links;
 mod messages;
+mod options;
 mod query;
 mod replies;
 mod routes;

@@ -69,6 +69,21 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// `after`, as it was given; an empty one is not.
+    pub(super) fn after(&self) -> Option<&str> {
+        self.last("after").filter(|given| !given.is_empty())
+    }
+
+    /// `stream`: whether a stream is wanted, if it is said; an empty value says nothing.
+    pub(super) fn stream(&self) -> Result<Option<bool>, Problem> {
+        match self.last("stream") {
+            None | Some("") => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(_) => Err(Problem::invalid_field("stream", "Must be a valid boolean.")),
+        }
+    }
+
     /// `page_size`: the default for everything that is no positive number, the largest for what is larger.
     pub(super) fn page_size(&self) -> PageSize {
         let size = self
@@ -77,6 +92,11 @@ impl<'a> Query<'a> {
             .map(|size| size.unwrap_or(u64::MAX));
         size.and_then(PageSize::clamped).unwrap_or_default()
     }
+}
+
+/// The number of an event; the largest number there is for all that are larger.
+pub(super) fn event_number(digits: &str) -> Option<u64> {
+    number(digits).map(|number| number.unwrap_or(u64::MAX))
 }
 
 /// Reads ASCII digits and nothing else; `Err` when the number is too large to hold.

@@ -1,18 +1,115 @@
 use std::sync::Arc;
 
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
 
-use super::{extract::OfMessage, json, shapes};
-use crate::http::{Http, layer::admission::admit, problem::Problem};
+use super::{
+    events::{self, Cursor},
+    extract::{OfMessage, On},
+    json,
+    query::Query,
+    shapes,
+};
+use crate::{
+    http::{Http, layer::admission::admit, problem::Problem},
+    model::{ConversationId, MessageId},
+    service::Service,
+};
 
 /// `GET /conversations/{conversation_id}/messages/{message_id}/reply`
 pub(super) async fn read(
     State(http): State<Arc<Http>>,
     OfMessage(conversation, message): OfMessage,
+    on: On,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     admit(&http, async {
-        let reply = http.service()?.reply(conversation, message).await?;
+        let service = http.service()?;
+        match wanted(&Query::new(uri.query()), &headers) {
+            Ok(Wanted::Resource) => {
+                let reply = service.reply(conversation, message).await?;
+                json(StatusCode::OK, &shapes::Reply::from(&reply))
+            }
+            Ok(Wanted::Stream(after)) => watch(&http, service, (conversation, message), after, on).await,
+            Err(problem) => {
+                // Whether there is such a reply is judged before what is asked of it.
+                service.reply(conversation, message).await?;
+                Err(problem)
+            }
+        }
+    })
+    .await
+}
+
+/// What is wanted of a reply.
+enum Wanted {
+    Resource,
+    /// Its events, after this one.
+    Stream(Option<Cursor>),
+}
+
+fn wanted(query: &Query<'_>, headers: &HeaderMap) -> Result<Wanted, Problem> {
+    if query.stream()?.unwrap_or_else(|| events::are_accepted(headers)) {
+        Cursor::given(query, headers).map(Wanted::Stream)
+    } else {
+        Ok(Wanted::Resource)
+    }
+}
+
+async fn watch(
+    http: &Http,
+    service: &Service,
+    (conversation, message): (ConversationId, MessageId),
+    after: Option<Cursor>,
+    on: On,
+) -> Result<Response, Problem> {
+    let number = after.map(|cursor| cursor.number);
+    let watcher = service.watch_reply(conversation, message, number).await;
+    let watcher = watcher.map_err(|error| Cursor::problem(after, error))?;
+    if watcher.is_over() {
+        // This, and nothing else, tells a browser not to come back for more.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    events::stream(http, conversation, watcher, on)
+}
+
+/// `POST /conversations/{conversation_id}/messages/{message_id}/reply/cancel`
+pub(super) async fn cancel(
+    State(http): State<Arc<Http>>,
+    OfMessage(conversation, message): OfMessage,
+) -> Result<Response, Problem> {
+    admit(&http, async {
+        let reply = http.service()?.cancel_reply(conversation, message).await?;
         json(StatusCode::OK, &shapes::Reply::from(&reply))
+    })
+    .await
+}
+
+/// `POST /conversations/{conversation_id}/messages/{message_id}/reply/retry`
+pub(super) async fn retry(
+    State(http): State<Arc<Http>>,
+    OfMessage(conversation, message): OfMessage,
+) -> Result<Response, Problem> {
+    admit(&http, async {
+        let reply = http.service()?.retry_reply(conversation, message).await?;
+        json(StatusCode::ACCEPTED, &shapes::Reply::from(&reply))
+    })
+    .await
+}
+
+/// `GET /conversations/{conversation_id}/messages/{message_id}/reply/attempts`
+pub(super) async fn attempts(
+    State(http): State<Arc<Http>>,
+    OfMessage(conversation, message): OfMessage,
+) -> Result<Response, Problem> {
+    admit(&http, async {
+        let attempts = http.service()?.attempts(conversation, message).await?;
+        let results = attempts.iter().map(shapes::Attempt::from).collect();
+        json(StatusCode::OK, &shapes::Attempts { results })
     })
     .await
 }

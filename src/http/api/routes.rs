@@ -12,7 +12,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{conversations, messages, replies};
+use super::{conversations, events, messages, replies};
 use crate::{
     config::Reads,
     http::{Http, layer::keys::require_key, problem::Problem},
@@ -63,16 +63,27 @@ where
     }
 }
 
+/// A method that reads what is not for everybody who knows the id.
+fn read_with_key<H, T>(path: &'static str, handler: H) -> Route
+where
+    H: Handler<T, Arc<Http>>,
+    T: 'static,
+{
+    let mut route = read(path, handler);
+    route.info.access = Access::Key;
+    route
+}
+
 /// A method that changes something.
 fn write<H, T>(method: &'static str, path: &'static str, handler: H) -> Route
 where
     H: Handler<T, Arc<Http>>,
     T: 'static,
 {
-    let filter = if method == "DELETE" {
-        MethodFilter::DELETE
-    } else {
-        MethodFilter::POST
+    let filter = match method {
+        "DELETE" => MethodFilter::DELETE,
+        "PATCH" => MethodFilter::PATCH,
+        _ => MethodFilter::POST,
     };
     Route {
         info: RouteInfo {
@@ -88,6 +99,11 @@ fn routes() -> Vec<Route> {
     vec![
         write("POST", "/conversations", conversations::create),
         read("/conversations/{conversation_id}", conversations::read),
+        write("PATCH", "/conversations/{conversation_id}", conversations::change),
+        read_with_key(
+            "/conversations/{conversation_id}/settings",
+            conversations::settings,
+        ),
         write(
             "DELETE",
             "/conversations/{conversation_id}/delete",
@@ -112,6 +128,21 @@ fn routes() -> Vec<Route> {
             "/conversations/{conversation_id}/messages/{message_id}/reply",
             replies::read,
         ),
+        write(
+            "POST",
+            "/conversations/{conversation_id}/messages/{message_id}/reply/cancel",
+            replies::cancel,
+        ),
+        write(
+            "POST",
+            "/conversations/{conversation_id}/messages/{message_id}/reply/retry",
+            replies::retry,
+        ),
+        read(
+            "/conversations/{conversation_id}/messages/{message_id}/reply/attempts",
+            replies::attempts,
+        ),
+        read("/conversations/{conversation_id}/events", events::read),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! What is read on the wire, field by field in the contract's order.
 
-use std::fmt::Display;
+use std::{fmt::Display, num::NonZeroU32};
 
 use serde::{Serialize, Serializer};
 
@@ -92,32 +92,39 @@ pub(super) struct Reply<'a> {
 }
 
 #[derive(Serialize)]
-struct Failure<'a> {
+pub(super) struct Failure<'a> {
     code: &'a str,
     message: &'a str,
 }
 
+impl<'a> From<&'a model::Failure> for Failure<'a> {
+    fn from(failure: &'a model::Failure) -> Self {
+        Self {
+            code: &failure.code,
+            message: &failure.message,
+        }
+    }
+}
+
+/// A state's name, and why it is a failure, if it is one.
+fn shown_state(state: &model::ReplyState) -> (&'static str, Option<Failure<'_>>) {
+    match state {
+        model::ReplyState::Queued => ("queued", None),
+        model::ReplyState::Running => ("running", None),
+        model::ReplyState::Succeeded => ("succeeded", None),
+        model::ReplyState::Failed(failure) => ("failed", Some(failure.into())),
+        model::ReplyState::Cancelled => ("cancelled", None),
+    }
+}
+
 impl<'a> From<&'a model::Reply> for Reply<'a> {
     fn from(reply: &'a model::Reply) -> Self {
-        let (status, assistant_message_id, error) = match &reply.state {
-            model::ReplyState::Queued => ("queued", None, None),
-            model::ReplyState::Running => ("running", None, None),
-            model::ReplyState::Succeeded(answer) => ("succeeded", *answer, None),
-            model::ReplyState::Failed(failure) => (
-                "failed",
-                None,
-                Some(Failure {
-                    code: &failure.code,
-                    message: &failure.message,
-                }),
-            ),
-            model::ReplyState::Cancelled => ("cancelled", None, None),
-        };
+        let (status, error) = shown_state(&reply.state);
         Self {
             message_id: reply.message,
             status,
             attempts: reply.attempts,
-            assistant_message_id,
+            assistant_message_id: reply.answer,
             error,
             date_created: reply.created,
             date_started: reply.started,
@@ -126,12 +133,77 @@ impl<'a> From<&'a model::Reply> for Reply<'a> {
     }
 }
 
-fn shown<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+/// What a conversation wants of its replies.
+#[derive(Serialize)]
+pub(super) struct Settings<'a> {
+    #[serde(serialize_with = "shown")]
+    conversation_id: model::ConversationId,
+    model: Option<&'a str>,
+    instructions: Option<&'a str>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    max_output_tokens: Option<NonZeroU32>,
+    busy: Option<&'static str>,
+}
+
+impl<'a> Settings<'a> {
+    pub(super) fn new(conversation: model::ConversationId, options: &'a model::ReplyOptions) -> Self {
+        Self {
+            conversation_id: conversation,
+            model: options.model.as_ref().map(model::ModelName::as_str),
+            instructions: options.instructions.as_ref().map(model::Instructions::as_str),
+            temperature: options.temperature.map(model::Temperature::get),
+            top_p: options.top_p.map(model::TopP::get),
+            max_output_tokens: options.max_output_tokens,
+            busy: options.busy.map(model::BusyPolicy::as_str),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Attempts<'a> {
+    pub(super) results: Vec<Attempt<'a>>,
+}
+
+/// An earlier try at a reply.
+#[derive(Serialize)]
+pub(super) struct Attempt<'a> {
+    number: u32,
+    status: &'static str,
+    #[serde(serialize_with = "shown_if_any")]
+    assistant_message_id: Option<model::MessageId>,
+    text: Option<&'a str>,
+    error: Option<Failure<'a>>,
+    #[serde(serialize_with = "shown_if_any")]
+    date_started: Option<model::Timestamp>,
+    #[serde(serialize_with = "shown")]
+    date_finished: model::Timestamp,
+}
+
+impl<'a> From<&'a model::Attempt> for Attempt<'a> {
+    fn from(attempt: &'a model::Attempt) -> Self {
+        let (status, error) = shown_state(&attempt.state);
+        Self {
+            number: attempt.number,
+            status,
+            assistant_message_id: attempt.answer,
+            text: attempt.text.as_ref().map(model::MessageText::as_str),
+            error,
+            date_started: attempt.started,
+            date_finished: attempt.finished,
+        }
+    }
+}
+
+pub(super) fn shown<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
 #[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
-fn shown_if_any<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shown_if_any<S: Serializer>(
+    value: &Option<impl Display>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),

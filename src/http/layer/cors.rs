@@ -36,8 +36,9 @@ pub(in crate::http) async fn cors(State(http): State<Arc<Http>>, request: Reques
     let Some(origin) = allowed else { return response };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     if preflight {
-        const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE");
-        const HEADERS: HeaderValue = HeaderValue::from_static("Content-Type, X-API-Key, X-Request-Id");
+        const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE");
+        const HEADERS: HeaderValue =
+            HeaderValue::from_static("Content-Type, X-API-Key, X-Request-Id, Last-Event-ID");
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

@@ -1,14 +1,21 @@
 //! The request's name, the shape of its errors, the headers that every answer carries, and the one log line.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use axum::{
+    body::{Body, Bytes, HttpBody},
     extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
+use http_body::{Frame, SizeHint};
 
 use crate::{
     clock::Stopwatch,
-    http::{Http, api::is_known, problem::Problem},
+    http::{Http, api::is_known, problem::Problem, streams::Lasting},
 };
 
 /// What the lines of requests are filed under.
@@ -70,13 +77,25 @@ impl Observed {
             cause = problem.cause().map(str::to_owned);
             response = with_headers_of(&response, problem.render(&self.request_id));
         }
-        self.log(response.status(), cause.as_deref());
+        let id_header = self.id_header.clone();
+        if response.extensions_mut().remove::<Lasting>().is_some() {
+            let status = response.status();
+            response = response.map(|body| {
+                Body::new(Logged {
+                    body,
+                    observed: self,
+                    status,
+                })
+            });
+        } else {
+            self.log(response.status(), cause.as_deref());
+        }
         let headers = response.headers_mut();
         headers.reserve(COMMON.len() + 2);
         for (name, value) in COMMON {
             headers.insert(name, value);
         }
-        headers.insert(REQUEST_ID, self.id_header);
+        headers.insert(REQUEST_ID, id_header);
         if http.shutdown.has_begun() {
             // The connection is about to be closed; the client is not to send another request on it.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -103,6 +122,39 @@ impl Observed {
         } else {
             tracing::info!(target: TARGET, method, route, status, duration_us, request_id, "request");
         }
+    }
+}
+
+/// The body of an answer that lasts. Its line is written when it is over.
+struct Logged {
+    body: Body,
+    observed: Observed,
+    status: StatusCode,
+}
+
+impl HttpBody for Logged {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        self.observed.log(self.status, None);
     }
 }
 

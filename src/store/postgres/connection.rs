@@ -167,15 +167,15 @@ impl Session {
     }
 
     /// Waits until the server has done with a session that was lost: whatever that was asked to do is done by then, or
-    /// never will be. Not for long: the server may not know yet that nobody listens any more.
-    pub(super) async fn outlive(&self, lost: &Self) -> Result<(), Problem> {
+    /// never will be. Not for long: the server may not know yet that nobody listens any more. Gives whether it has.
+    pub(super) async fn outlive(&self, lost: &Self) -> Result<bool, Problem> {
         let gone = async {
             while self.row(STILL_THERE, &[&lost.backend]).await?.is_some() {
                 sleep(LOOK_EVERY).await;
             }
-            Ok(())
+            Ok(true)
         };
-        timeout(GRACE, gone).await.unwrap_or(Ok(()))
+        timeout(GRACE, gone).await.unwrap_or(Ok(false))
     }
 
     /// Asks the server to stop what this session is doing. One that does not is cut off, or might as well be.
@@ -191,6 +191,11 @@ impl Session {
         timeout(GRACE, stopped)
             .await
             .unwrap_or_else(|_| Err(self.give_up()))
+    }
+
+    /// The server's process behind it.
+    pub(super) fn backend(&self) -> Option<i32> {
+        self.backend
     }
 
     fn give_up(&self) -> Problem {

@@ -13,6 +13,7 @@ use super::{
     error::Problem,
     migrations,
     open::{self, Once},
+    tables,
     url::Target as Address,
 };
 use crate::{
@@ -103,18 +104,13 @@ impl Archive for PostgresArchive {
     async fn rows(&self, table: Table, from: Place) -> Result<Vec<Row>> {
         let most = i64::try_from(BATCH_ROWS).unwrap_or(i64::MAX);
         let bytes = i64::try_from(BATCH_BYTES).unwrap_or(i64::MAX);
-        let found = match table {
-            Table::Messages => {
-                let place: [&(dyn ToSql + Sync); 4] = [&from.id, &from.seq, &most, &bytes];
-                self.db().rows(select(table), &place).await?
-            }
-            _ => self.db().rows(select(table), &[&from.id, &most]).await?,
-        };
+        let place: [&(dyn ToSql + Sync); 4] = [&from.id, &from.seq, &most, &bytes];
+        let found = self.db().rows(tables::select(table), &place).await?;
         found.iter().map(|found| Ok(read(table, found)?)).collect()
     }
 
     async fn count(&self, table: Table) -> Result<u64> {
-        let row = self.db().row(count(table), &[]).await?;
+        let row = self.db().row(tables::count(table), &[]).await?;
         let rows: i64 = row.map_or(Ok(0), |row| row.try_get(0)).map_err(Problem::from)?;
         Ok(u64::try_from(rows).unwrap_or(0))
     }
@@ -131,7 +127,7 @@ impl Archive for PostgresArchive {
 #[async_trait]
 impl Target for PostgresArchive {
     async fn last(&self, table: Table) -> Result<Option<Place>> {
-        let row = self.db().row(last(table), &[]).await?;
+        let row = self.db().row(tables::last(table), &[]).await?;
         let place = row.map(|row| {
             Ok::<_, Problem>(Place {
                 id: row.try_get(0)?,
@@ -144,7 +140,7 @@ impl Target for PostgresArchive {
     async fn add(&self, table: Table, rows: Vec<Row>) -> Result<()> {
         let columns = pivot(table, rows)?;
         let params: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| &**column as _).collect();
-        self.db().execute(insert(table), &params).await?;
+        self.db().execute(tables::insert(table), &params).await?;
         Ok(())
     }
 
@@ -245,96 +241,4 @@ fn pivot(table: Table, rows: Vec<Row>) -> Result<Vec<Box<dyn ToSql + Sync + Send
             })
         })
         .collect()
-}
-
-fn select(table: Table) -> &'static str {
-    match table {
-        Table::Conversations => {
-            "-- copy: rows
-             SELECT id, title, description, created_at, updated_at, last_seq, user_count, assistant_count
-             FROM conversations WHERE id >= $1 ORDER BY id LIMIT $2"
-        }
-        Table::Messages => {
-            "-- copy: rows, until those in front of one are enough
-             SELECT conversation_id, seq, id, role, created_at, updated_at, text, folded, reply_to
-             FROM (SELECT *, sum(octet_length(text) + coalesce(octet_length(folded), 0)) OVER in_front AS bytes
-                   FROM (SELECT * FROM messages
-                         WHERE (conversation_id, seq) >= ($1, $2) ORDER BY conversation_id, seq LIMIT $3) AS next
-                   WINDOW in_front AS (ORDER BY conversation_id, seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-                  ) AS measured
-             WHERE coalesce(bytes, 0) < $4
-             ORDER BY conversation_id, seq"
-        }
-        Table::Replies => {
-            "-- copy: rows
-             SELECT message_id, conversation_id, status, run_after, attempts, lost_leases, retries, lease_token,
-                    lease_until, error_code, error_message, created_at, started_at, finished_at
-             FROM replies WHERE message_id >= $1 ORDER BY message_id LIMIT $2"
-        }
-        Table::Purges => {
-            "-- copy: rows
-             SELECT conversation_id FROM purges WHERE conversation_id >= $1 ORDER BY conversation_id LIMIT $2"
-        }
-    }
-}
-
-fn last(table: Table) -> &'static str {
-    match table {
-        Table::Conversations => {
-            "-- copy: last
-             SELECT id, 0::bigint FROM conversations ORDER BY id DESC LIMIT 1"
-        }
-        Table::Messages => {
-            "-- copy: last
-             SELECT conversation_id, seq FROM messages ORDER BY conversation_id DESC, seq DESC LIMIT 1"
-        }
-        Table::Replies => {
-            "-- copy: last
-             SELECT message_id, 0::bigint FROM replies ORDER BY message_id DESC LIMIT 1"
-        }
-        Table::Purges => {
-            "-- copy: last
-             SELECT conversation_id, 0::bigint FROM purges ORDER BY conversation_id DESC LIMIT 1"
-        }
-    }
-}
-
-fn count(table: Table) -> &'static str {
-    match table {
-        Table::Conversations => "SELECT count(*) FROM conversations",
-        Table::Messages => "SELECT count(*) FROM messages",
-        Table::Replies => "SELECT count(*) FROM replies",
-        Table::Purges => "SELECT count(*) FROM purges",
-    }
-}
-
-fn insert(table: Table) -> &'static str {
-    match table {
-        Table::Conversations => {
-            "-- copy: add
-             INSERT INTO conversations (id, title, description, created_at, updated_at, last_seq, user_count,
-                                        assistant_count)
-             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],
-                                  $7::bigint[], $8::bigint[])"
-        }
-        Table::Messages => {
-            "-- copy: add
-             INSERT INTO messages (conversation_id, seq, id, role, created_at, updated_at, text, folded, reply_to)
-             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[],
-                                  $7::text[], $8::text[], $9::uuid[])"
-        }
-        Table::Replies => {
-            "-- copy: add
-             INSERT INTO replies (message_id, conversation_id, status, run_after, attempts, lost_leases, retries,
-                                  lease_token, lease_until, error_code, error_message, created_at, started_at,
-                                  finished_at)
-             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],
-                                  $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::bigint[],
-                                  $13::bigint[], $14::bigint[])"
-        }
-        Table::Purges => {
-            "-- copy: add
-             INSERT INTO purges (conversation_id) SELECT * FROM unnest($1::uuid[])"
-        }
-    }
 }

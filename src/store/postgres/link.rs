@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{join_all, poll_fn, select_all};
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_postgres::AsyncMessage;
@@ -46,8 +46,24 @@ pub(super) struct Link {
 pub(super) struct Ears {
     /// Whether the log is told when the server goes away and comes back. One link of a store is enough.
     pub(super) log: bool,
-    /// Woken by each notification, and by each new session: what was said meanwhile went unheard.
-    pub(super) heard: Option<Arc<Notify>>,
+    /// Told what is heard.
+    pub(super) heard: Option<Ear>,
+}
+
+/// Somebody who listens. Must not block.
+pub(super) type Ear = Arc<dyn Fn(Heard<'_>) + Send + Sync>;
+
+/// What is heard on a session that listens.
+pub(super) enum Heard<'a> {
+    /// The session is new: what was said meanwhile went unheard.
+    Opened,
+    /// Somebody else said something.
+    Notice {
+        /// Where.
+        channel: &'a str,
+        /// What.
+        payload: &'a str,
+    },
 }
 
 impl Link {
@@ -138,19 +154,19 @@ async fn keep(connector: Connector, ears: Ears, report: watch::Sender<State>, ta
                     tracing::info!("the database is back");
                 }
                 (is_away, pause) = (false, FIRST_PAUSE);
-                let condemned = session.condemned();
+                let (condemned, own) = (session.condemned(), session.backend());
                 report.send_replace(State::Up(Arc::new(session)));
                 if let Some(heard) = &ears.heard {
-                    heard.notify_one();
+                    heard(Heard::Opened);
                 }
                 let mut driver = driver;
                 tokio::select! {
-                    () = drive(&mut driver, &ears) => {}
+                    () = drive(&mut driver, &ears, own) => {}
                     () = condemned => {}
                     () = tasks.forced() => {
                         report.send_replace(State::Down("it is closing".into()));
                         // Whoever has no session any more has said goodbye to the server; let it be sent.
-                        let _ = timeout(GRACE, drive(&mut driver, &ears)).await;
+                        let _ = timeout(GRACE, drive(&mut driver, &ears, own)).await;
                         return;
                     }
                 }
@@ -173,11 +189,16 @@ async fn keep(connector: Connector, ears: Ears, report: watch::Sender<State>, ta
     }
 }
 
-/// Moves questions and answers until the connection ends.
-async fn drive(driver: &mut Driver, ears: &Ears) {
+/// Moves questions and answers until the connection ends. What the session itself said is no news.
+async fn drive(driver: &mut Driver, ears: &Ears, own: Option<i32>) {
     while let Some(Ok(message)) = poll_fn(|cx| driver.poll_message(cx)).await {
-        if let (AsyncMessage::Notification(_), Some(heard)) = (message, &ears.heard) {
-            heard.notify_one();
+        if let (AsyncMessage::Notification(notice), Some(heard)) = (message, &ears.heard)
+            && Some(notice.process_id()) != own
+        {
+            heard(Heard::Notice {
+                channel: notice.channel(),
+                payload: notice.payload(),
+            });
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
     connection::Session,
     conversations,
     error::Problem,
+    events,
     link::Link,
     pages::{self, Place},
 };
@@ -34,6 +35,7 @@ const QUEUE: usize = 1_024;
 enum Request {
     Conversation(ConversationId, oneshot::Sender<Result<Option<Conversation>>>),
     Page(Place, oneshot::Sender<Result<Vec<Row>>>),
+    Events(events::Place, oneshot::Sender<Result<Vec<Row>>>),
 }
 
 pub(super) struct Lookups {
@@ -69,6 +71,11 @@ impl Lookups {
     /// Reads the rows of a page by its place.
     pub(super) async fn page(&self, place: Place) -> Result<Vec<Row>> {
         self.ask(|answer| Request::Page(place, answer)).await
+    }
+
+    /// Reads the rows of events from a place on.
+    pub(super) async fn events(&self, place: events::Place) -> Result<Vec<Row>> {
+        self.ask(|answer| Request::Events(place, answer)).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request) -> Result<T> {
@@ -108,6 +115,7 @@ async fn serve(link: Link, all: Vec<Link>, queue: Arc<Mutex<mpsc::Receiver<Reque
         }
         let (mut ids, mut asking) = (Vec::new(), Vec::new());
         let (mut places, mut turning) = (Vec::new(), Vec::new());
+        let (mut marks, mut watching) = (Vec::new(), Vec::new());
         for request in group.drain(..) {
             match request {
                 Request::Conversation(id, answer) => {
@@ -118,9 +126,13 @@ async fn serve(link: Link, all: Vec<Link>, queue: Arc<Mutex<mpsc::Receiver<Reque
                     places.push(place);
                     turning.push(answer);
                 }
+                Request::Events(place, answer) => {
+                    marks.push(place);
+                    watching.push(answer);
+                }
             }
         }
-        // Both travel together.
+        // All travel together.
         tokio::join!(
             async {
                 if !ids.is_empty() {
@@ -132,6 +144,12 @@ async fn serve(link: Link, all: Vec<Link>, queue: Arc<Mutex<mpsc::Receiver<Reque
                 if !places.is_empty() {
                     let found = twice(&link, |db| pages::turn_to(db, &places)).await;
                     tell_pages(turning, found);
+                }
+            },
+            async {
+                if !marks.is_empty() {
+                    let found = twice(&link, |db| events::find(db, &marks)).await;
+                    tell_pages(watching, found);
                 }
             }
         );

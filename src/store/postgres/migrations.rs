@@ -48,6 +48,7 @@ const SCRIPTS: [(&str, &str, Option<Step>); MIGRATIONS.len()] = [
     script!("0004_replies", None),
     script!("0005_purges", None),
     script!("0006_copies", None),
+    script!("0007_events", None),
 ];
 
 pub(super) async fn status(db: &Session) -> Result<Vec<MigrationState>, OpenError> {

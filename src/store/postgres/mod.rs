@@ -7,11 +7,16 @@
 //!
 //! The files have the names of those in [`super::sqlite`], and the same statements in them.
 
+mod clerk;
 mod connection;
+mod context;
+mod control;
 mod conversations;
 mod copy;
 mod desk;
 mod error;
+mod events;
+mod finish;
 mod link;
 mod lookups;
 mod messages;
@@ -19,16 +24,24 @@ mod migrations;
 mod notices;
 mod open;
 mod pages;
+mod prune;
 mod purge;
 mod readers;
 mod replies;
+mod settle;
+mod store;
+mod sweeps;
+mod tables;
+mod telling;
 mod tls;
+mod turns;
+mod tx;
 mod url;
 mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use tokio::{sync::Notify, time::timeout};
 
 pub use copy::{PostgresArchive, copy_name};
@@ -36,20 +49,16 @@ pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status, v
 
 use self::{
     connection::Connector,
+    error::Problem,
     link::{Ears, Link},
     notices::Notices,
     readers::Readers,
+    tx::Tx,
     url::Target,
     writer::Writer,
 };
-use super::{Claimant, ConversationStore, PageAnswer, ReplyStore, Result, Store};
-use crate::{
-    model::{
-        ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessageQuery,
-        NewConversation, NewMessage, Outcome, Reply, Swept, Timestamp,
-    },
-    shutdown::Shutdown,
-};
+use super::{Result, Store};
+use crate::{model::Timestamp, shutdown::Shutdown};
 
 /// How many sessions carry out writes that are not grouped: claims, deletions, heartbeats.
 const DESK: usize = 2;
@@ -181,6 +190,15 @@ impl PostgresStore {
         Ok(store)
     }
 
+    /// Runs this work in a transaction, and tells of it afterwards.
+    async fn transact<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Tx<'a>) -> BoxFuture<'a, Result<T, Problem>> + Send + 'static,
+    {
+        tx::run(&self.writer.desk(), &self.notices, work).await
+    }
+
     async fn opened(&self) {
         self.writer.opened().await;
         self.readers.opened().await;
@@ -200,105 +218,4 @@ fn open_replica(url: &str, options: &Options, tasks: (&Shutdown, &Shutdown)) -> 
         connector(options.scan_deadline)?,
     );
     Ok(Readers::start(&short, &long, options.readers, tasks))
-}
-
-#[async_trait]
-impl ConversationStore for PostgresStore {
-    async fn create_conversation(&self, new: NewConversation) -> Result<Conversation> {
-        conversations::create(self, new).await
-    }
-
-    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>> {
-        conversations::read(self, id).await
-    }
-
-    async fn delete_conversation(&self, id: ConversationId) -> Result<bool> {
-        conversations::delete(self, id).await
-    }
-
-    async fn append_message(&self, new: NewMessage) -> Result<Option<Message>> {
-        messages::append(self, new, None).await
-    }
-
-    async fn append_and_claim(&self, new: NewMessage, claimant: Claimant) -> Result<Option<Message>> {
-        messages::append(self, new, Some(claimant)).await
-    }
-
-    async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>> {
-        messages::read(self, conversation, id).await
-    }
-
-    async fn delete_message(
-        &self,
-        conversation: ConversationId,
-        id: MessageId,
-        now: Timestamp,
-    ) -> Result<bool> {
-        messages::delete(self, conversation, id, now).await
-    }
-
-    async fn messages(&self, query: MessageQuery) -> Result<PageAnswer> {
-        pages::page(self, query).await
-    }
-}
-
-#[async_trait]
-impl ReplyStore for PostgresStore {
-    async fn reply(&self, conversation: ConversationId, message: MessageId) -> Result<Option<Reply>> {
-        replies::read(self, conversation, message).await
-    }
-
-    async fn claim_replies(
-        &self,
-        limit: usize,
-        now: Timestamp,
-        lease: Duration,
-    ) -> Result<Vec<ClaimedReply>> {
-        replies::claim(self, limit, now, lease).await
-    }
-
-    async fn renew_leases(&self, leases: Vec<Lease>, now: Timestamp, lease: Duration) -> Result<Vec<Lease>> {
-        replies::renew(self, leases, now, lease).await
-    }
-
-    async fn finish_reply(&self, lease: Lease, outcome: Outcome, now: Timestamp) -> Result<Finished> {
-        replies::finish(self, lease, outcome, now).await
-    }
-
-    async fn sweep_replies(&self, now: Timestamp, most_lost: u32, longest_pause: Duration) -> Result<Swept> {
-        replies::sweep(self, now, most_lost, longest_pause).await
-    }
-
-    async fn reclaim_replies(&self, now: Timestamp, most_lost: u32) -> Result<Swept> {
-        replies::reclaim(self, now, most_lost).await
-    }
-
-    async fn until_due(&self, now: Timestamp) -> Result<Option<Duration>> {
-        replies::until_due(self, now).await
-    }
-
-    fn wakeups(&self) -> Arc<Notify> {
-        self.notices.here()
-    }
-}
-
-#[async_trait]
-impl Store for PostgresStore {
-    async fn check(&self) -> Result<()> {
-        self.writer.check().await?;
-        Ok(self.readers.ping().await?)
-    }
-
-    async fn broken(&self) -> String {
-        // What is acknowledged is the server's to keep; connections come back by themselves.
-        std::future::pending().await
-    }
-
-    async fn close(&self) {
-        self.workers.begin();
-        // A server that is away keeps nobody from ending.
-        let _ = timeout(CLOSING, self.workers.finished()).await;
-        self.links.force();
-        let _ = timeout(CLOSING, self.links.finished()).await;
-    }
 }

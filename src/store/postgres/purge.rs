@@ -10,7 +10,7 @@ use tokio::{sync::Notify, time::timeout};
 use super::{connection::Session, desk::Desk, error::Problem};
 use crate::{model::ConversationId, shutdown::Shutdown, store::Result};
 
-/// Messages removed in one transaction.
+/// Messages, and events, removed in one transaction.
 const AT_ONCE: i64 = 1_000;
 
 /// How often to look for what a node left behind that is gone.
@@ -73,9 +73,16 @@ async fn step(db: &Session) -> Result<bool, Problem> {
                  SELECT id FROM messages WHERE conversation_id = (SELECT conversation_id FROM mine) LIMIT $1
              ), removed AS (
                  DELETE FROM messages USING portion WHERE messages.id = portion.id RETURNING 1
+             ), past AS MATERIALIZED (
+                 SELECT conversation_id, number FROM events
+                 WHERE conversation_id = (SELECT conversation_id FROM mine) ORDER BY number LIMIT $1
+             ), forgotten AS (
+                 DELETE FROM events USING past
+                 WHERE events.conversation_id = past.conversation_id AND events.number = past.number
              ), done AS (
                  DELETE FROM purges USING mine
-                 WHERE purges.conversation_id = mine.conversation_id AND NOT EXISTS (SELECT FROM portion)
+                 WHERE purges.conversation_id = mine.conversation_id
+                       AND NOT EXISTS (SELECT FROM portion) AND NOT EXISTS (SELECT FROM past)
              )
              SELECT EXISTS (SELECT FROM mine), (SELECT count(*) FROM removed)",
             &[&AT_ONCE],

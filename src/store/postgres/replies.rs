@@ -10,34 +10,39 @@ use super::{
     PostgresStore,
     connection::Session,
     error::{Problem, stored},
-    messages,
-    writer::Saying,
+    events,
+    telling::Telling,
+    tx::Tx,
 };
 use crate::{
     model::{
-        ClaimedReply, ConversationId, Failure, Finished, Lease, MessageId, MessageText, NewMessage, Outcome,
-        Reply, ReplyState, Role, Swept, Timestamp,
+        ClaimedReply, ConversationId, Failure, Finished, Lease, MessageId, MessageText, Progress, Reply,
+        ReplyOptions, ReplyState, Timestamp,
     },
-    store::Result,
+    store::{NEVER, Result, codec},
 };
 
-/// What people are told about a reply whose workers vanished too often.
-const LOST: (&str, &str) = (
-    "worker_lost",
-    "The reply was given up: its workers stopped too often while writing it.",
-);
-
 /// Removes the replies that are still to be worked on, so that nobody claims or finishes them.
-pub(super) async fn call_off(db: &Session, conversation: ConversationId) -> Result<(), Problem> {
-    db.execute(
-        "-- delete_conversation: by the index of each state, which is as small as the work that is left.
-         WITH queued AS (DELETE FROM replies WHERE status = 'queued' AND conversation_id = $1)
-         DELETE FROM replies WHERE status = 'running' AND conversation_id = $1",
-        &[&conversation.as_uuid()],
-    )
-    .await?;
+pub(super) async fn call_off(tx: &Tx<'_>, conversation: ConversationId) -> Result<(), Problem> {
+    let running = tx
+        .execute(
+            "-- delete_conversation: by the index of each state, which is as small as the work that is left.
+             WITH queued AS (DELETE FROM replies WHERE status = 'queued' AND conversation_id = $1)
+             DELETE FROM replies WHERE status = 'running' AND conversation_id = $1",
+            &[&conversation.as_uuid()],
+        )
+        .await?;
+    if running > 0 {
+        tx.call_off();
+    }
     Ok(())
 }
+
+const READ: &str = "-- reply, cancel_reply, retry_reply
+    SELECT status, attempts, error_code, error_message, replies.created_at, started_at, finished_at, answer.id, queued_event
+    FROM replies LEFT JOIN messages AS answer ON answer.reply_to = replies.message_id
+    WHERE message_id = $1 AND replies.conversation_id = $2
+          AND EXISTS (SELECT FROM conversations WHERE id = $2)";
 
 pub(super) async fn read(
     store: &PostgresStore,
@@ -46,21 +51,51 @@ pub(super) async fn read(
 ) -> Result<Option<Reply>> {
     let row = store
         .readers
+        .row(READ, &[&message.as_uuid(), &conversation.as_uuid()])
+        .await?;
+    Ok(row.map(|row| from_row(message, &row)).transpose()?)
+}
+
+pub(super) async fn read_in(
+    db: &Session,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<Reply>, Problem> {
+    let row = db
+        .row(READ, &[&message.as_uuid(), &conversation.as_uuid()])
+        .await?;
+    row.map(|row| from_row(message, &row)).transpose()
+}
+
+pub(super) async fn options(
+    store: &PostgresStore,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<ReplyOptions>> {
+    let row = store
+        .readers
         .row(
-            "-- reply
-             SELECT status, attempts, error_code, error_message, replies.created_at, started_at, finished_at, answer.id
-             FROM replies LEFT JOIN messages AS answer ON answer.reply_to = replies.message_id
-             WHERE message_id = $1 AND replies.conversation_id = $2
-                   AND EXISTS (SELECT FROM conversations WHERE id = $2)",
+            "-- reply_options
+             SELECT options FROM replies
+             WHERE message_id = $1 AND conversation_id = $2 AND EXISTS (SELECT FROM conversations WHERE id = $2)",
             &[&message.as_uuid(), &conversation.as_uuid()],
         )
         .await?;
-    Ok(row.map(|row| from_row(message, &row)).transpose()?)
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(parse_options(row.try_get(0).map_err(Problem::from)?)?))
+}
+
+pub(super) fn parse_options(text: Option<String>) -> Result<ReplyOptions> {
+    match text {
+        Some(text) => stored(codec::options_from_text(&text), "replies", "options"),
+        None => Ok(ReplyOptions::default()),
+    }
 }
 
 pub(super) async fn claim(
     store: &PostgresStore,
     limit: usize,
+    full: Vec<String>,
     now: Timestamp,
     lease: Duration,
 ) -> Result<Vec<ClaimedReply>> {
@@ -71,13 +106,14 @@ pub(super) async fn claim(
     );
     store
         .writer
-        .write(move |db| claim_in(db, limit, now, lease).boxed())
+        .write(move |db| claim_in(db, limit, full, now, lease).boxed())
         .await
 }
 
 async fn claim_in(
     db: &Session,
     limit: i64,
+    full: Vec<String>,
     now: Option<i64>,
     lease: i64,
 ) -> Result<Vec<ClaimedReply>, Problem> {
@@ -90,6 +126,7 @@ async fn claim_in(
                  SELECT message_id FROM replies
                  WHERE status = 'queued'
                        AND run_after <= coalesce($2, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
+                       AND (lane IS NULL OR lane <> ALL ($4))
                  ORDER BY run_after LIMIT $1 FOR UPDATE SKIP LOCKED
              ), claimed AS (
                  UPDATE replies
@@ -97,11 +134,11 @@ async fn claim_in(
                      lease_until = now + $3, started_at = coalesce(started_at, greatest(created_at, now))
                  FROM due CROSS JOIN clock
                  WHERE replies.message_id = due.message_id
-                 RETURNING replies.message_id, replies.conversation_id, lease_token, attempts, retries
+                 RETURNING replies.message_id, replies.conversation_id, lease_token, attempts, retries, lane
              )
-             SELECT message_id, claimed.conversation_id, lease_token, attempts, retries, text
+             SELECT message_id, claimed.conversation_id, lease_token, attempts, retries, text, lane
              FROM claimed JOIN messages ON messages.id = claimed.message_id",
-            &[&limit, &now, &lease],
+            &[&limit, &now, &lease, &full],
         )
         .await?;
     claimed.iter().map(claimed_from_row).collect()
@@ -117,6 +154,7 @@ fn claimed_from_row(row: &Row) -> Result<ClaimedReply, Problem> {
         attempts: count(row, 3)?,
         retries: count(row, 4)?,
         prompt: MessageText::from_stored(row.try_get(5)?),
+        lane: row.try_get(6)?,
     })
 }
 
@@ -126,6 +164,7 @@ pub(super) async fn renew(
     now: Timestamp,
     lease: Duration,
 ) -> Result<Vec<Lease>> {
+    store.writer.hold(&leases);
     let (now, lease) = (store.clock(now), micros(lease));
     store
         .writer
@@ -169,216 +208,41 @@ async fn renew_in(
         .collect())
 }
 
-pub(super) async fn finish(
+pub(super) async fn tell(
     store: &PostgresStore,
     lease: Lease,
-    outcome: Outcome,
+    progress: Vec<Progress>,
     now: Timestamp,
 ) -> Result<Finished> {
-    let Outcome::Answered { id, text } = outcome else {
-        let clock = store.clock(now);
-        return store
-            .writer
-            .write(move |db| close(db, lease, outcome, clock).boxed())
-            .await
-            .inspect(|(_, due)| {
-                if *due {
-                    store.notices.wake();
-                }
-            })
-            .map(|(finished, _)| finished);
-    };
-    let folded = messages::folded(&text);
-    let answer = Saying {
-        new: NewMessage {
-            id,
-            conversation: lease.conversation,
-            role: Role::Assistant,
-            text,
-            now,
-        },
-        folded,
-        answers: Some(lease),
-        claimant: None,
-    };
-    Ok(match store.writer.say(answer).await? {
-        Some(_) => Finished::Stored,
-        None => Finished::LeaseLost,
-    })
+    store.writer.tell(Telling { lease, progress, now }).await
 }
 
-/// Ends work on a reply without an answer. Gives what came of it, and whether the reply is due again.
-async fn close(
-    db: &Session,
-    lease: Lease,
-    outcome: Outcome,
-    now: Option<i64>,
-) -> Result<(Finished, bool), Problem> {
-    let (message, token) = (lease.message.as_uuid(), lease.token);
-    let (touched, due) = match outcome {
-        Outcome::Answered { .. } => return Ok((Finished::LeaseLost, false)),
-        Outcome::Failed(Failure { code, message: text }) => (
-            db.execute(
-                "-- finish_reply: failed
-                 UPDATE replies
-                 SET status = 'failed', lease_until = NULL, error_code = $4, error_message = $5,
-                     finished_at = greatest(started_at, coalesce($3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint))
-                 WHERE message_id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
-                &[&message, &token, &now, &code, &text],
-            )
-            .await?,
-            false,
-        ),
-        Outcome::Retry { after } => (
-            db.execute(
-                "-- finish_reply: to be tried again
-                 UPDATE replies
-                 SET status = 'queued', lease_until = NULL, retries = retries + 1,
-                     run_after = coalesce($3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) + $4
-                 WHERE message_id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
-                &[&message, &token, &now, &micros(after)],
-            )
-            .await?,
-            true,
-        ),
-        Outcome::Released => (
-            db.execute(
-                "-- finish_reply: released
-                 UPDATE replies
-                 SET status = 'queued', lease_until = NULL,
-                     run_after = coalesce($3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
-                 WHERE message_id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
-                &[&message, &token, &now],
-            )
-            .await?,
-            true,
-        ),
-    };
-    Ok(match touched {
-        1 => (Finished::Stored, due),
-        _ => (Finished::LeaseLost, false),
-    })
-}
-
-pub(super) async fn sweep(
+pub(super) async fn until_due(
     store: &PostgresStore,
+    full: Vec<String>,
     now: Timestamp,
-    most_lost: u32,
-    longest_pause: Duration,
-) -> Result<Swept> {
-    let (now, longest_pause) = (store.clock(now), micros(longest_pause));
-    let (swept, pulled) = store
-        .writer
-        .write(move |db| {
-            let sweep = async move {
-                let pulled = db
-                    .execute(
-                        "-- sweep_replies: retries that a clock set back has put out of reach
-                         WITH clock AS MATERIALIZED (
-                             SELECT coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS now
-                         ), far AS MATERIALIZED (
-                             SELECT message_id FROM replies
-                             WHERE status = 'queued' AND run_after > (SELECT now FROM clock) + $2
-                             FOR UPDATE SKIP LOCKED
-                         )
-                         UPDATE replies SET run_after = now FROM far CROSS JOIN clock
-                         WHERE replies.message_id = far.message_id",
-                        &[&now, &longest_pause],
-                    )
-                    .await?;
-                Ok((take_back(db, now, false, most_lost).await?, pulled))
-            };
-            sweep.boxed()
-        })
-        .await?;
-    if pulled > 0 || swept.requeued > 0 {
-        store.notices.wake();
-    }
-    Ok(swept)
-}
-
-pub(super) async fn reclaim(store: &PostgresStore, now: Timestamp, most_lost: u32) -> Result<Swept> {
-    let now = store.clock(now);
-    let swept = store
-        .writer
-        .write(move |db| take_back(db, now, true, most_lost).boxed())
-        .await?;
-    if swept.requeued > 0 {
-        store.notices.wake();
-    }
-    Ok(swept)
-}
-
-/// Takes back the leases that have run out, or all of them. What somebody else is just changing is passed over.
-async fn take_back(db: &Session, now: Option<i64>, all: bool, most_lost: u32) -> Result<Swept, Problem> {
-    let row = db
-        .row(
-            "-- sweep_replies, reclaim_replies
-             WITH clock AS MATERIALIZED (
-                 SELECT coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS now
-             ), lost AS MATERIALIZED (
-                 SELECT message_id, lost_leases + 1 >= $3 AS is_over FROM replies
-                 WHERE status = 'running' AND ($2 OR lease_until < (SELECT now FROM clock))
-                 FOR UPDATE SKIP LOCKED
-             ), failed AS (
-                 UPDATE replies
-                 SET status = 'failed', lost_leases = lost_leases + 1, lease_until = NULL,
-                     finished_at = greatest(started_at, now), error_code = $4, error_message = $5
-                 FROM lost CROSS JOIN clock
-                 WHERE replies.message_id = lost.message_id AND is_over
-                 RETURNING 1
-             ), requeued AS (
-                 UPDATE replies
-                 SET status = 'queued', lost_leases = lost_leases + 1, lease_until = NULL, run_after = now
-                 FROM lost CROSS JOIN clock
-                 WHERE replies.message_id = lost.message_id AND NOT is_over
-                 RETURNING 1
-             )
-             SELECT (SELECT count(*) FROM requeued), (SELECT count(*) FROM failed)",
-            &[&now, &all, &i64::from(most_lost), &LOST.0, &LOST.1],
-        )
-        .await?;
-    let Some(row) = row else {
-        return Ok(Swept::default());
-    };
-    Ok(Swept {
-        requeued: count(&row, 0)?,
-        failed: count(&row, 1)?,
-    })
-}
-
-pub(super) async fn until_due(store: &PostgresStore, now: Timestamp) -> Result<Option<Duration>> {
+) -> Result<Option<Duration>> {
     let row = store
         .readers
         .row(
             "-- until_due
-             SELECT min(run_after) - coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
-             FROM replies WHERE status = 'queued'",
-            &[&store.clock(now)],
+             SELECT run_after - coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
+             FROM replies WHERE status = 'queued' AND run_after < $2 AND (lane IS NULL OR lane <> ALL ($3))
+             ORDER BY run_after LIMIT 1",
+            &[&store.clock(now), &NEVER, &full],
         )
         .await?;
-    let micros: Option<i64> = match row {
-        Some(row) => row.try_get(0).map_err(Problem::from)?,
-        None => None,
-    };
-    Ok(micros.map(|micros| Duration::from_micros(u64::try_from(micros).unwrap_or(0))))
+    let Some(row) = row else { return Ok(None) };
+    let micros: i64 = row.try_get(0).map_err(Problem::from)?;
+    Ok(Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0))))
 }
 
 fn from_row(message: MessageId, row: &Row) -> Result<Reply, Problem> {
-    let state = match row.try_get(0)? {
-        "queued" => ReplyState::Queued,
-        "running" => ReplyState::Running,
-        "succeeded" => ReplyState::Succeeded(row.try_get::<_, Option<_>>(7)?.map(MessageId::new)),
-        "failed" => ReplyState::Failed(Failure {
-            code: stored(row.try_get(2)?, "replies", "error_code")?,
-            message: stored(row.try_get(3)?, "replies", "error_message")?,
-        }),
-        "cancelled" => ReplyState::Cancelled,
-        _ => return Ok(stored(None, "replies", "status")?),
-    };
     Ok(Reply {
         message,
-        state,
+        state: state(row, 0)?,
+        answer: row.try_get::<_, Option<_>>(7)?.map(MessageId::new),
+        queued: events::number(row, 8)?,
         attempts: count(row, 1)?,
         created: Timestamp::from_micros(row.try_get(4)?),
         started: row.try_get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
@@ -386,7 +250,22 @@ fn from_row(message: MessageId, row: &Row) -> Result<Reply, Problem> {
     })
 }
 
-fn count(row: &Row, at: usize) -> Result<u32, Problem> {
+/// Reads a status; of a failure, `error_code, error_message` are at 2 and 3.
+pub(super) fn state(row: &Row, at: usize) -> Result<ReplyState, Problem> {
+    Ok(match row.try_get(at)? {
+        "queued" => ReplyState::Queued,
+        "running" => ReplyState::Running,
+        "succeeded" => ReplyState::Succeeded,
+        "failed" => ReplyState::Failed(Failure {
+            code: stored(row.try_get(2)?, "replies", "error_code")?,
+            message: stored(row.try_get(3)?, "replies", "error_message")?,
+        }),
+        "cancelled" => ReplyState::Cancelled,
+        _ => return Ok(stored(None, "replies", "status")?),
+    })
+}
+
+pub(super) fn count(row: &Row, at: usize) -> Result<u32, Problem> {
     Ok(u32::try_from(row.try_get::<_, i64>(at)?).unwrap_or(u32::MAX))
 }
 

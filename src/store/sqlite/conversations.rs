@@ -1,9 +1,12 @@
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{SqliteStore, purge, replies, writer::Tx};
+use super::{SqliteStore, error::stored, purge, replies, writer::Tx};
 use crate::{
-    model::{Conversation, ConversationId, Description, NewConversation, Timestamp, Title},
-    store::Result,
+    model::{
+        Conversation, ConversationChange, ConversationId, Description, NewConversation, ReplyOptions,
+        Timestamp, Title,
+    },
+    store::{Result, codec},
 };
 
 pub(super) async fn create(store: &SqliteStore, new: NewConversation) -> Result<Conversation> {
@@ -18,21 +21,88 @@ pub(super) async fn create(store: &SqliteStore, new: NewConversation) -> Result<
             new.description.as_str(),
             new.now.as_micros(),
         ))?;
+        set_options(tx, new.id, &new.options)?;
         Ok(new.into())
     })
     .await
 }
 
-pub(super) fn read(store: &SqliteStore, id: ConversationId) -> Result<Option<Conversation>> {
-    store.readers.read(|db| {
-        // conversation
-        let mut select = db.prepare_cached(
-            "SELECT title, description, created_at, updated_at FROM conversations WHERE id = ?",
-        )?;
-        Ok(select
-            .query_row([id.as_bytes()], |row| from_row(id, row))
-            .optional()?)
+pub(super) async fn change(
+    store: &SqliteStore,
+    id: ConversationId,
+    change: ConversationChange,
+    now: Timestamp,
+) -> Result<Option<Conversation>> {
+    store
+        .writer
+        .write(move |tx| {
+            let Some(mut conversation) = read_in(tx, id)? else {
+                return Ok(None);
+            };
+            conversation.title = change.title.apply(conversation.title);
+            conversation.description = change.description.unwrap_or(conversation.description);
+            conversation.updated = conversation.updated.max(now);
+            // change_conversation
+            tx.prepare_cached(
+                "UPDATE conversations SET title = ?2, description = ?3, updated_at = ?4 WHERE id = ?1",
+            )?
+            .execute((
+                id.as_bytes(),
+                conversation.title.as_ref().map(Title::as_str),
+                conversation.description.as_str(),
+                conversation.updated.as_micros(),
+            ))?;
+            if !change.options.is_empty() {
+                let options = change.options.apply(options_in(tx, id)?);
+                tx.prepare_cached("DELETE FROM conversation_options WHERE conversation_id = ?")?
+                    .execute([id.as_bytes()])?;
+                set_options(tx, id, &options)?;
+            }
+            Ok(Some(conversation))
+        })
+        .await
+}
+
+/// Remembers what a conversation wants, if it wants anything.
+fn set_options(tx: &Tx<'_>, id: ConversationId, options: &ReplyOptions) -> Result<()> {
+    if let Some(options) = codec::options_to_text(options) {
+        // create_conversation, change_conversation
+        tx.prepare_cached("INSERT INTO conversation_options (conversation_id, options) VALUES (?1, ?2)")?
+            .execute((id.as_bytes(), options))?;
+    }
+    Ok(())
+}
+
+pub(super) fn options(store: &SqliteStore, id: ConversationId) -> Result<Option<ReplyOptions>> {
+    store.readers.read(|db| match read_in(db, id)? {
+        Some(_) => Ok(Some(options_in(db, id)?)),
+        None => Ok(None),
     })
+}
+
+pub(super) fn options_in(db: &Connection, id: ConversationId) -> Result<ReplyOptions> {
+    // options, context
+    let mut select =
+        db.prepare_cached("SELECT options FROM conversation_options WHERE conversation_id = ?")?;
+    let text: Option<String> = select.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+    match text {
+        Some(text) => stored(codec::options_from_text(&text), "conversation_options", "options"),
+        None => Ok(ReplyOptions::default()),
+    }
+}
+
+pub(super) fn read(store: &SqliteStore, id: ConversationId) -> Result<Option<Conversation>> {
+    store.readers.read(|db| read_in(db, id))
+}
+
+fn read_in(db: &Connection, id: ConversationId) -> Result<Option<Conversation>> {
+    // conversation, change_conversation
+    let mut select = db.prepare_cached(
+        "SELECT title, description, created_at, updated_at FROM conversations WHERE id = ?",
+    )?;
+    Ok(select
+        .query_row([id.as_bytes()], |row| from_row(id, row))
+        .optional()?)
 }
 
 pub(super) async fn delete(store: &SqliteStore, id: ConversationId) -> Result<bool> {
@@ -47,6 +117,7 @@ pub(super) async fn delete(store: &SqliteStore, id: ConversationId) -> Result<bo
             if deleted {
                 replies::call_off(tx, id)?;
                 purge::schedule(tx, id)?;
+                tx.tell(id);
             }
             Ok(deleted)
         })
@@ -55,7 +126,7 @@ pub(super) async fn delete(store: &SqliteStore, id: ConversationId) -> Result<bo
 
 /// The place that a conversation gives to its next message.
 pub(super) struct Place {
-    pub(super) seq: i64,
+    pub(super) seq: u64,
     /// Now, or the conversation's last date when the clock has stepped back behind it.
     pub(super) at: Timestamp,
 }
@@ -68,7 +139,7 @@ pub(super) fn take_place(
     assistants: u8,
     now: Timestamp,
 ) -> Result<Option<Place>> {
-    // append_message, finish_reply
+    // append_message, finish_reply, cancel_reply
     let mut update = tx.prepare_cached(
         "UPDATE conversations
          SET last_seq = last_seq + 1, user_count = user_count + ?2, assistant_count = assistant_count + ?3,

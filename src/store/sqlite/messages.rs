@@ -1,15 +1,15 @@
 use rusqlite::{OptionalExtension, Row};
 
 use super::{
-    SqliteStore,
+    SqliteStore, control,
     conversations::{self, Place},
     error::stored,
-    replies,
+    events, replies, turns,
     writer::Tx,
 };
 use crate::{
     model::{ConversationId, Message, MessageId, MessageText, NewMessage, Role, Timestamp, fold},
-    store::Result,
+    store::{Result, timeline::Kind},
 };
 
 pub(super) async fn append(store: &SqliteStore, new: NewMessage) -> Result<Option<Message>> {
@@ -18,6 +18,9 @@ pub(super) async fn append(store: &SqliteStore, new: NewMessage) -> Result<Optio
     store
         .writer
         .write(move |tx| {
+            if new.role == Role::User {
+                turns::make_way(tx, &new)?;
+            }
             let (users, assistants) = count(new.role);
             let Some(place) = conversations::take_place(tx, new.conversation, users, assistants, new.now)?
             else {
@@ -34,8 +37,9 @@ pub(super) async fn append(store: &SqliteStore, new: NewMessage) -> Result<Optio
                 None,
             )?;
             if message.role == Role::User {
-                replies::enqueue(tx, &message)?;
+                replies::enqueue(tx, &message, &place, &new.reply)?;
             }
+            tx.tell(message.conversation);
             Ok(Some(message))
         })
         .await
@@ -66,7 +70,7 @@ pub(super) fn insert(
     folded: Option<&str>,
     reply_to: Option<MessageId>,
 ) -> Result<Message> {
-    // append_message, finish_reply
+    // append_message, finish_reply, cancel_reply
     tx.prepare_cached(
         "INSERT INTO messages (id, conversation_id, seq, role, created_at, updated_at, text, folded, reply_to)
          VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)",
@@ -114,23 +118,34 @@ pub(super) async fn delete(
     now: Timestamp,
 ) -> Result<bool> {
     store.writer.write(move |tx| {
-        // delete_message: a user message takes its reply with it; the answer to it stays.
-        let role: Option<String> = tx
+        // delete_message
+        let found: Option<(String, Option<[u8; 16]>)> = tx
             .prepare_cached(
-                "DELETE FROM messages
-                 WHERE id = ?1 AND conversation_id = ?2 AND EXISTS (SELECT * FROM conversations WHERE id = ?2)
-                 RETURNING role",
+                "SELECT role, reply_to FROM messages
+                 WHERE id = ?1 AND conversation_id = ?2 AND EXISTS (SELECT * FROM conversations WHERE id = ?2)",
             )?
-            .query_row((id.as_bytes(), conversation.as_bytes()), |row| row.get(0))
+            .query_row((id.as_bytes(), conversation.as_bytes()), |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let Some(role) = role else { return Ok(false) };
-        let (users, assistants) = count(stored(Role::parse(&role), "messages", "role")?);
+        let Some((role, reply_to)) = found else { return Ok(false) };
+        let role = stored(Role::parse(&role), "messages", "role")?;
+        control::forget(tx, conversation, id, role, reply_to.map(MessageId::from))?;
+        // A user message takes its reply with it; the answer to it stays.
+        tx.prepare_cached("DELETE FROM messages WHERE id = ?")?
+            .execute([id.as_bytes()])?;
+        let (users, assistants) = count(role);
         tx.prepare_cached(
             "UPDATE conversations
              SET user_count = user_count - ?2, assistant_count = assistant_count - ?3, updated_at = max(updated_at, ?4)
              WHERE id = ?1",
         )?
         .execute((conversation.as_bytes(), users, assistants, now.as_micros()))?;
+        if let Some(number) = events::take_number(tx, conversation, Kind::Deleted)? {
+            let reply = (role == Role::User).then_some(id);
+            let mut event = events::row(Kind::Deleted, now, reply, Some(id));
+            event.number = number;
+            events::insert(tx, conversation, &event)?;
+        }
+        turns::free(tx, conversation, now)?;
         Ok(true)
     })
     .await

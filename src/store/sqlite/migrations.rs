@@ -30,6 +30,7 @@ const SCRIPTS: [(&str, &str, Option<Step>); MIGRATIONS.len()] = [
     script!("0004_replies", None),
     script!("0005_purges", None),
     script!("0006_copies", None),
+    script!("0007_events", None),
 ];
 
 pub(super) fn status(db: &Connection) -> Result<Vec<MigrationState>, OpenError> {

@@ -6,9 +6,12 @@
 //! a deadline. No read transaction is ever held across an await.
 
 mod connection;
+mod context;
+mod control;
 mod conversations;
 mod copy;
 mod error;
+mod events;
 mod messages;
 mod migrations;
 mod open;
@@ -16,6 +19,10 @@ mod pages;
 mod purge;
 mod readers;
 mod replies;
+mod request;
+mod settle;
+mod sweep;
+mod turns;
 mod writer;
 
 use std::{
@@ -31,10 +38,11 @@ pub use copy::{SqliteArchive, copy_name};
 pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status};
 
 use self::{open::ServerLock, readers::Readers, writer::Writer};
-use super::{ConversationStore, PageAnswer, ReplyStore, Result, Store};
+use super::{ConversationStore, EventStore, News, PageAnswer, Portion, ReplyStore, Result, Store};
 use crate::model::{
-    ClaimedReply, Conversation, ConversationId, Finished, Lease, Message, MessageId, MessageQuery,
-    NewConversation, NewMessage, Outcome, Reply, Swept, Timestamp,
+    Attempt, ClaimedReply, Context, Conversation, ConversationChange, ConversationId, Finished, Lease,
+    Message, MessageId, MessageQuery, NewConversation, NewMessage, Outcome, Progress, Reply, ReplyOptions,
+    Retried, Swept, Timestamp, Told,
 };
 
 /// How to open the database.
@@ -68,6 +76,8 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     wakeups: Arc<Notify>,
+    call_offs: Arc<Notify>,
+    news: News,
     _lock: ServerLock,
 }
 
@@ -84,12 +94,16 @@ impl SqliteStore {
         open::refuse_unfinished_in(&connection)?;
         // Deletions that the last run did not finish.
         let purging = purge::is_due(&connection)?;
-        let writer = Writer::start(connection, Arc::clone(&wakeups), purging).map_err(OpenError::Thread)?;
+        let news = News::default();
+        let writer = Writer::start(connection, Arc::clone(&wakeups), news.clone(), purging)
+            .map_err(OpenError::Thread)?;
         let readers = Readers::open(options)?;
         Ok(Self {
             writer,
             readers,
             wakeups,
+            call_offs: Arc::default(),
+            news,
             _lock: lock,
         })
     }
@@ -99,6 +113,19 @@ impl SqliteStore {
 impl ConversationStore for SqliteStore {
     async fn create_conversation(&self, new: NewConversation) -> Result<Conversation> {
         conversations::create(self, new).await
+    }
+
+    async fn change_conversation(
+        &self,
+        id: ConversationId,
+        change: ConversationChange,
+        now: Timestamp,
+    ) -> Result<Option<Conversation>> {
+        conversations::change(self, id, change, now).await
+    }
+
+    async fn options(&self, id: ConversationId) -> Result<Option<ReplyOptions>> {
+        conversations::options(self, id)
     }
 
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>> {
@@ -140,34 +167,119 @@ impl ReplyStore for SqliteStore {
     async fn claim_replies(
         &self,
         limit: usize,
+        full: Vec<String>,
         now: Timestamp,
         lease: Duration,
     ) -> Result<Vec<ClaimedReply>> {
-        replies::claim(self, limit, now, lease).await
+        replies::claim(self, limit, full, now, lease).await
+    }
+
+    async fn context(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        bytes: usize,
+    ) -> Result<Option<Context>> {
+        context::read(self, conversation, message, bytes)
+    }
+
+    async fn tell(&self, lease: Lease, progress: Vec<Progress>, now: Timestamp) -> Result<Finished> {
+        replies::tell(self, lease, progress, now).await
     }
 
     async fn renew_leases(&self, leases: Vec<Lease>, now: Timestamp, lease: Duration) -> Result<Vec<Lease>> {
         replies::renew(self, leases, now, lease).await
     }
 
-    async fn finish_reply(&self, lease: Lease, outcome: Outcome, now: Timestamp) -> Result<Finished> {
-        replies::finish(self, lease, outcome, now).await
+    async fn finish_reply(
+        &self,
+        lease: Lease,
+        outcome: Outcome,
+        told: Told,
+        now: Timestamp,
+    ) -> Result<Finished> {
+        replies::finish(self, lease, outcome, told, now).await
+    }
+
+    async fn cancel_reply(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        partial: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Reply>> {
+        control::cancel(self, conversation, message, partial, now).await
+    }
+
+    async fn retry_reply(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        lane: Option<String>,
+        now: Timestamp,
+    ) -> Result<Retried> {
+        control::retry(self, conversation, message, lane, now).await
+    }
+
+    async fn attempts(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<Option<Vec<Attempt>>> {
+        control::attempts(self, conversation, message)
+    }
+
+    async fn reply_options(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<Option<ReplyOptions>> {
+        replies::options(self, conversation, message)
     }
 
     async fn sweep_replies(&self, now: Timestamp, most_lost: u32, longest_pause: Duration) -> Result<Swept> {
-        replies::sweep(self, now, most_lost, longest_pause).await
+        sweep::sweep(self, now, most_lost, longest_pause).await
     }
 
     async fn reclaim_replies(&self, now: Timestamp, most_lost: u32) -> Result<Swept> {
-        replies::reclaim(self, now, most_lost).await
+        sweep::reclaim(self, now, most_lost).await
     }
 
-    async fn until_due(&self, now: Timestamp) -> Result<Option<Duration>> {
-        replies::until_due(self, now)
+    async fn until_due(&self, full: Vec<String>, now: Timestamp) -> Result<Option<Duration>> {
+        replies::until_due(self, &full, now)
     }
 
     fn wakeups(&self) -> Arc<Notify> {
         Arc::clone(&self.wakeups)
+    }
+
+    fn call_offs(&self) -> Arc<Notify> {
+        // Nobody else works on the replies of this database.
+        Arc::clone(&self.call_offs)
+    }
+}
+
+#[async_trait]
+impl EventStore for SqliteStore {
+    async fn events(
+        &self,
+        conversation: ConversationId,
+        reply: Option<MessageId>,
+        after: u64,
+    ) -> Result<Option<Portion>> {
+        events::read(self, conversation, reply, after)
+    }
+
+    async fn last_event(&self, conversation: ConversationId) -> Result<Option<u64>> {
+        events::last(self, conversation)
+    }
+
+    async fn prune_deltas(&self, before: Timestamp) -> Result<u32> {
+        events::prune(self, before).await
+    }
+
+    fn news(&self) -> &News {
+        &self.news
     }
 }
 

@@ -60,6 +60,12 @@ pub(super) fn step(db: &Connection) -> Result<bool> {
                     "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE conversation_id = ?1 LIMIT ?2)",
                 )?
                 .execute((conversation, AT_ONCE))?;
+            let removed = removed
+                + db.prepare_cached(
+                    "DELETE FROM events WHERE conversation_id = ?1
+                            AND number IN (SELECT number FROM events WHERE conversation_id = ?1 LIMIT ?2)",
+                )?
+                .execute((conversation, AT_ONCE))?;
             if removed == 0 {
                 db.prepare_cached("DELETE FROM purges WHERE conversation_id = ?")?
                     .execute([conversation])?;

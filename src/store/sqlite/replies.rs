@@ -1,31 +1,49 @@
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{SqliteStore, conversations, error::stored, messages, writer::Tx};
+use super::{
+    SqliteStore,
+    conversations::Place,
+    error::stored,
+    events, messages,
+    settle::{self, Settled},
+    turns,
+    writer::Tx,
+};
 use crate::{
     model::{
-        ClaimedReply, ConversationId, Failure, Finished, Lease, Message, MessageId, MessageText, Outcome,
-        Reply, ReplyState, Role, Swept, Timestamp,
+        ClaimedReply, ConversationId, Failure, Finished, Lease, Message, MessageId, MessageText, NewReply,
+        Outcome, Progress, Reply, ReplyOptions, ReplyState, Timestamp, Told,
     },
-    store::Result,
+    store::{
+        NEVER, Result, codec,
+        timeline::{self, Kind},
+    },
 };
 
-/// What people are told about a reply whose workers vanished too often.
-const LOST: (&str, &str) = (
-    "worker_lost",
-    "The reply was given up: its workers stopped too often while writing it.",
-);
-
-pub(super) fn enqueue(tx: &Tx<'_>, message: &Message) -> Result<()> {
+pub(super) fn enqueue(tx: &Tx<'_>, message: &Message, place: &Place, reply: &NewReply) -> Result<()> {
+    let (turn, due) = match reply.lane {
+        None => (None, message.created.as_micros()),
+        Some(_) => (
+            Some(place.seq),
+            turns::due(tx, message.conversation, message.created)?,
+        ),
+    };
     // append_message
     tx.prepare_cached(
-        "INSERT INTO replies (message_id, conversation_id, run_after, created_at) VALUES (?1, ?2, ?3, ?3)",
+        "INSERT INTO replies (message_id, conversation_id, run_after, created_at, lane, turn, options, queued_event)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute((
         message.id.as_bytes(),
         message.conversation.as_bytes(),
+        due,
         message.created.as_micros(),
+        reply.lane.as_deref(),
+        turn,
+        codec::options_to_text(&reply.options),
+        timeline::of_message(place.seq),
     ))?;
     tx.wake_workers();
     Ok(())
@@ -41,30 +59,65 @@ pub(super) fn call_off(tx: &Tx<'_>, conversation: ConversationId) -> Result<()> 
     Ok(())
 }
 
+const READ: &str =
+    "SELECT status, attempts, error_code, error_message, replies.created_at, started_at, finished_at,
+                           answer.id, queued_event
+                    FROM replies LEFT JOIN messages AS answer ON answer.reply_to = replies.message_id
+                    WHERE message_id = ?1 AND replies.conversation_id = ?2
+                          AND EXISTS (SELECT * FROM conversations WHERE id = ?2)";
+
 pub(super) fn read(
     store: &SqliteStore,
     conversation: ConversationId,
     message: MessageId,
 ) -> Result<Option<Reply>> {
+    store.readers.read(|db| read_in(db, conversation, message))
+}
+
+pub(super) fn read_in(
+    db: &Connection,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<Reply>> {
+    // reply, cancel_reply, retry_reply
+    let mut select = db.prepare_cached(READ)?;
+    let mut rows = select.query((message.as_bytes(), conversation.as_bytes()))?;
+    rows.next()?.map(|row| from_row(message, row)).transpose()
+}
+
+pub(super) fn options(
+    store: &SqliteStore,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<ReplyOptions>> {
     store.readers.read(|db| {
-        // reply
+        // reply_options
         let mut select = db.prepare_cached(
-            "SELECT status, attempts, error_code, error_message, replies.created_at, started_at, finished_at, answer.id
-             FROM replies LEFT JOIN messages AS answer ON answer.reply_to = replies.message_id
-             WHERE message_id = ?1 AND replies.conversation_id = ?2
-                   AND EXISTS (SELECT * FROM conversations WHERE id = ?2)",
+            "SELECT options FROM replies
+             WHERE message_id = ?1 AND conversation_id = ?2 AND EXISTS (SELECT * FROM conversations WHERE id = ?2)",
         )?;
-        let mut rows = select.query((message.as_bytes(), conversation.as_bytes()))?;
-        rows.next()?.map(|row| from_row(message, row)).transpose()
+        let found: Option<Option<String>> = select
+            .query_row((message.as_bytes(), conversation.as_bytes()), |row| row.get(0))
+            .optional()?;
+        found.map(parse_options).transpose()
     })
+}
+
+pub(super) fn parse_options(text: Option<String>) -> Result<ReplyOptions> {
+    match text {
+        Some(text) => stored(codec::options_from_text(&text), "replies", "options"),
+        None => Ok(ReplyOptions::default()),
+    }
 }
 
 pub(super) async fn claim(
     store: &SqliteStore,
     limit: usize,
+    full: Vec<String>,
     now: Timestamp,
     lease: Duration,
 ) -> Result<Vec<ClaimedReply>> {
+    let full = list(&full);
     store
         .writer
         .write(move |tx| {
@@ -74,12 +127,14 @@ pub(super) async fn claim(
              SET status = 'running', attempts = attempts + 1, lease_token = lease_token + 1, lease_until = ?2,
                  started_at = coalesce(started_at, ?1)
              WHERE message_id IN (SELECT message_id FROM replies WHERE status = 'queued' AND run_after <= ?1
+                                        AND (lane IS NULL OR lane NOT IN (SELECT value FROM json_each(?4)))
                                   ORDER BY run_after, rowid LIMIT ?3)
              RETURNING message_id, conversation_id, lease_token, attempts, retries,
-                       (SELECT text FROM messages WHERE id = message_id)",
+                       (SELECT text FROM messages WHERE id = message_id), lane",
             )?;
-            let claimed =
-                update.query_map((now.as_micros(), now.after(lease).as_micros(), limit), |row| {
+            let claimed = update.query_map(
+                (now.as_micros(), now.after(lease).as_micros(), limit, full),
+                |row| {
                     Ok(ClaimedReply {
                         lease: Lease {
                             message: MessageId::from(row.get::<_, [u8; 16]>(0)?),
@@ -89,8 +144,10 @@ pub(super) async fn claim(
                         attempts: row.get(3)?,
                         retries: row.get(4)?,
                         prompt: MessageText::from_stored(row.get(5)?),
+                        lane: row.get(6)?,
                     })
-                })?;
+                },
+            )?;
             Ok(claimed.collect::<rusqlite::Result<_>>()?)
         })
         .await
@@ -119,169 +176,161 @@ pub(super) async fn renew(
     .await
 }
 
+pub(super) async fn tell(
+    store: &SqliteStore,
+    lease: Lease,
+    progress: Vec<Progress>,
+    now: Timestamp,
+) -> Result<Finished> {
+    let told = store
+        .writer
+        .write(move |tx| events::tell(tx, lease, progress, now))
+        .await?;
+    Ok(if told {
+        Finished::Stored
+    } else {
+        Finished::LeaseLost
+    })
+}
+
 pub(super) async fn finish(
     store: &SqliteStore,
     lease: Lease,
     outcome: Outcome,
+    told: Told,
     now: Timestamp,
 ) -> Result<Finished> {
     let folded = match &outcome {
-        Outcome::Answered { text, .. } => messages::folded(text),
+        Outcome::Answered(answer) => messages::folded(&answer.text),
         _ => None,
     };
-    store
-        .writer
-        .write(move |tx| {
-            if !close(tx, lease, &outcome, now)? {
-                return Ok(Finished::LeaseLost);
-            }
-            if let Outcome::Answered { id, text } = outcome {
-                let Some(place) = conversations::take_place(tx, lease.conversation, 0, 1, now)? else {
-                    return Ok(Finished::LeaseLost);
-                };
-                let role = Role::Assistant;
-                messages::insert(
+    let finished = store.writer.write(move |tx| match outcome {
+        Outcome::Answered(answer) => {
+            let account = codec::account_to_text(&answer.account);
+            match end(tx, lease, "succeeded", None, account, told, now)? {
+                Some(settled) => settle::answer(
                     tx,
-                    &place,
-                    id,
-                    lease.conversation,
-                    role,
-                    text,
+                    &settled,
+                    Kind::Succeeded,
+                    answer,
                     folded.as_deref(),
-                    Some(lease.message),
-                )?;
+                    told,
+                    now,
+                ),
+                None => Ok(false),
             }
-            Ok(Finished::Stored)
-        })
-        .await
+        }
+        Outcome::Failed(failure) => match end(tx, lease, "failed", Some(&failure), None, told, now)? {
+            Some(settled) => {
+                settle::without_answer(tx, &settled, Kind::Failed, Some(failure), now)?;
+                Ok(true)
+            }
+            None => Ok(false),
+        },
+        Outcome::Retry { after } => give_back(tx, lease, now.after(after), 1),
+        Outcome::Released => give_back(tx, lease, now, 0),
+    });
+    Ok(if finished.await? {
+        Finished::Stored
+    } else {
+        Finished::LeaseLost
+    })
 }
 
-/// Gives the lease back and writes down what came of it; `false` when the lease was lost.
-fn close(tx: &Tx<'_>, lease: Lease, outcome: &Outcome, now: Timestamp) -> Result<bool> {
-    let (message, token) = (lease.message, lease.token);
-    let touched = match outcome {
-        // finish_reply: answered
-        Outcome::Answered { .. } => tx
-            .prepare_cached(
-                "UPDATE replies SET status = 'succeeded', lease_until = NULL, finished_at = ?3
-                 WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
-            )?
-            .execute((message.as_bytes(), token, now.as_micros()))?,
-        // finish_reply: failed
-        Outcome::Failed(Failure { code, message: text }) => tx
-            .prepare_cached(
-                "UPDATE replies SET status = 'failed', lease_until = NULL, finished_at = ?3, error_code = ?4,
-                                    error_message = ?5
-                 WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
-            )?
-            .execute((message.as_bytes(), token, now.as_micros(), code, text))?,
-        // finish_reply: to be tried again
-        Outcome::Retry { after } => {
-            tx.wake_workers();
-            tx.prepare_cached(
-                "UPDATE replies SET status = 'queued', lease_until = NULL, run_after = ?3, retries = retries + 1
-                 WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
-            )?
-            .execute((message.as_bytes(), token, now.after(*after).as_micros()))?
-        }
-        // finish_reply: released
-        Outcome::Released => {
-            tx.wake_workers();
-            tx.prepare_cached(
-                "UPDATE replies SET status = 'queued', lease_until = NULL, run_after = ?3
-                 WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
-            )?
-            .execute((message.as_bytes(), token, now.as_micros()))?
-        }
-    };
+/// Gives the lease back and makes the reply's state final; `None` when the lease was lost.
+fn end(
+    tx: &Tx<'_>,
+    lease: Lease,
+    status: &'static str,
+    failure: Option<&Failure>,
+    account: Option<String>,
+    told: Told,
+    now: Timestamp,
+) -> Result<Option<Settled>> {
+    // finish_reply: what ended it gets its row afterwards, if it needs one.
+    let settled = tx
+        .prepare_cached(
+            "UPDATE replies
+             SET status = ?3, lease_until = NULL, finished_at = ?4, error_code = ?5, error_message = ?6, account = ?7,
+                 streamed = ?8, final_event = 0
+             WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'
+             RETURNING attempts, tries, turn IS NOT NULL",
+        )?
+        .query_row(
+            (
+                lease.message.as_bytes(),
+                lease.token,
+                status,
+                now.as_micros(),
+                failure.map(|failure| failure.code.as_str()),
+                failure.map(|failure| failure.message.as_str()),
+                account,
+                told.bytes.is_some(),
+            ),
+            |row| Settled::from_row(lease.conversation, lease.message, row),
+        )
+        .optional()?;
+    Ok(settled)
+}
+
+/// Gives the lease back, so that the reply is taken up again; `false` when it was lost.
+fn give_back(tx: &Tx<'_>, lease: Lease, due: Timestamp, retries: u32) -> Result<bool> {
+    tx.wake_workers();
+    // finish_reply: to be tried again, or released
+    let touched = tx
+        .prepare_cached(
+            "UPDATE replies SET status = 'queued', lease_until = NULL, run_after = ?3, retries = retries + ?4
+             WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
+        )?
+        .execute((lease.message.as_bytes(), lease.token, due.as_micros(), retries))?;
     Ok(touched == 1)
 }
 
-pub(super) async fn sweep(
-    store: &SqliteStore,
-    now: Timestamp,
-    most_lost: u32,
-    longest_pause: Duration,
-) -> Result<Swept> {
-    store
-        .writer
-        .write(move |tx| {
-            // sweep_replies: retries that a clock set back has put out of reach
-            let pulled = tx
-                .prepare_cached(
-                    "UPDATE replies SET run_after = ?1 WHERE status = 'queued' AND run_after > ?2",
-                )?
-                .execute((now.as_micros(), now.after(longest_pause).as_micros()))?;
-            if pulled > 0 {
-                tx.wake_workers();
-            }
-            take_back(tx, now, now, most_lost)
-        })
-        .await
-}
-
-pub(super) async fn reclaim(store: &SqliteStore, now: Timestamp, most_lost: u32) -> Result<Swept> {
-    store
-        .writer
-        .write(move |tx| take_back(tx, Timestamp::from_micros(i64::MAX), now, most_lost))
-        .await
-}
-
-/// Takes back the leases that ran out before `expired`.
-fn take_back(tx: &Tx<'_>, expired: Timestamp, now: Timestamp, most_lost: u32) -> Result<Swept> {
-    // sweep_replies, reclaim_replies: give up
-    let failed = tx
-        .prepare_cached(
-            "UPDATE replies SET status = 'failed', lost_leases = lost_leases + 1, lease_until = NULL, finished_at = ?2,
-                                error_code = ?4, error_message = ?5
-             WHERE status = 'running' AND lease_until < ?1 AND lost_leases + 1 >= ?3",
-        )?
-        .execute((expired.as_micros(), now.as_micros(), most_lost, LOST.0, LOST.1))?;
-    // sweep_replies, reclaim_replies: put back
-    let requeued = tx
-        .prepare_cached(
-            "UPDATE replies SET status = 'queued', lost_leases = lost_leases + 1, lease_until = NULL, run_after = ?2
-             WHERE status = 'running' AND lease_until < ?1",
-        )?
-        .execute((expired.as_micros(), now.as_micros()))?;
-    if requeued > 0 {
-        tx.wake_workers();
-    }
-    let number = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
-    Ok(Swept {
-        requeued: number(requeued),
-        failed: number(failed),
-    })
-}
-
-pub(super) fn until_due(store: &SqliteStore, now: Timestamp) -> Result<Option<Duration>> {
+pub(super) fn until_due(store: &SqliteStore, full: &[String], now: Timestamp) -> Result<Option<Duration>> {
     store.readers.read(|db| {
         // until_due
-        let mut select = db.prepare_cached("SELECT min(run_after) FROM replies WHERE status = 'queued'")?;
-        let due: Option<Option<i64>> = select.query_row((), |row| row.get(0)).optional()?;
-        Ok(due.flatten().map(|due| now.until(Timestamp::from_micros(due))))
+        let mut select = db.prepare_cached(
+            "SELECT run_after FROM replies
+             WHERE status = 'queued' AND (lane IS NULL OR lane NOT IN (SELECT value FROM json_each(?1)))
+             ORDER BY run_after LIMIT 1",
+        )?;
+        let due: Option<i64> = select.query_row([list(full)], |row| row.get(0)).optional()?;
+        Ok(due
+            .filter(|due| *due != NEVER)
+            .map(|due| now.until(Timestamp::from_micros(due))))
     })
+}
+
+/// Names as one value.
+fn list(names: &[String]) -> String {
+    serde_json::Value::from(names).to_string()
 }
 
 fn from_row(message: MessageId, row: &Row<'_>) -> Result<Reply> {
-    let status = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-    let state = match status {
+    Ok(Reply {
+        message,
+        state: state(row, 0)?,
+        answer: row.get::<_, Option<[u8; 16]>>(7)?.map(MessageId::from),
+        queued: row.get(8)?,
+        attempts: row.get(1)?,
+        created: Timestamp::from_micros(row.get(4)?),
+        started: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+        finished: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_micros),
+    })
+}
+
+/// Reads a status; of a failure, `error_code, error_message` are at 2 and 3.
+pub(super) fn state(row: &Row<'_>, at: usize) -> Result<ReplyState> {
+    let status = row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(match status {
         "queued" => ReplyState::Queued,
         "running" => ReplyState::Running,
-        "succeeded" => ReplyState::Succeeded(row.get::<_, Option<[u8; 16]>>(7)?.map(MessageId::from)),
+        "succeeded" => ReplyState::Succeeded,
         "failed" => ReplyState::Failed(Failure {
             code: stored(row.get(2)?, "replies", "error_code")?,
             message: stored(row.get(3)?, "replies", "error_message")?,
         }),
         "cancelled" => ReplyState::Cancelled,
         _ => return stored(None, "replies", "status"),
-    };
-    Ok(Reply {
-        message,
-        state,
-        attempts: row.get(1)?,
-        created: Timestamp::from_micros(row.get(4)?),
-        started: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
-        finished: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_micros),
     })
 }

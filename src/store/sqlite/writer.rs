@@ -5,7 +5,7 @@
 //! themselves while a commit is being flushed.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,8 +16,14 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::purge;
-use crate::store::{Error, Result};
+use super::{
+    purge,
+    request::{Call, Close, Next, Request},
+};
+use crate::{
+    model::ConversationId,
+    store::{Error, News, Result},
+};
 
 /// The most requests in one commit: bounds how long the first of them waits.
 const BATCH: usize = 256;
@@ -30,6 +36,8 @@ pub(super) struct Tx<'db> {
     db: &'db Connection,
     wakes: Cell<bool>,
     purges: Cell<bool>,
+    /// Where something happened. Whether anybody waits is asked after the commit: who came during it looked too early.
+    happened: RefCell<Vec<ConversationId>>,
 }
 
 impl Tx<'_> {
@@ -42,6 +50,11 @@ impl Tx<'_> {
     /// Makes the workers look into the queue of replies, once this is committed.
     pub(super) fn wake_workers(&self) {
         self.wakes.set(true);
+    }
+
+    /// Tells whoever waits that something happened in this conversation, once this is committed.
+    pub(super) fn tell(&self, conversation: ConversationId) {
+        self.happened.borrow_mut().push(conversation);
     }
 
     /// Makes this thread remove what a deletion left behind, once this is committed.
@@ -68,13 +81,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(db: Connection, wakeups: Arc<Notify>, purging: bool) -> std::io::Result<Self> {
+    pub(super) fn start(
+        db: Connection,
+        wakeups: Arc<Notify>,
+        news: News,
+        purging: bool,
+    ) -> std::io::Result<Self> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (report, broken) = watch::channel(None);
         let desk = Desk {
             db,
             queue,
             wakeups,
+            news,
             broken: report,
             purging,
         };
@@ -161,69 +180,6 @@ impl Writer {
     }
 }
 
-/// What waits in the queue.
-trait Request: Send {
-    /// Writes. An error means that nothing of it may stay.
-    fn run(&mut self, tx: &Tx<'_>) -> Result<(), &Error>;
-    /// Replaces what `run` came to, because its transaction failed.
-    fn fail(&mut self, error: Error);
-    /// Answers the caller; whether the thread is to go on.
-    fn answer(self: Box<Self>) -> Next;
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    GoOn,
-    Stop,
-}
-
-struct Call<T, F> {
-    write: Option<F>,
-    outcome: Result<T>,
-    answer: oneshot::Sender<Result<T>>,
-}
-
-impl<T, F> Request for Call<T, F>
-where
-    T: Send,
-    F: FnOnce(&Tx<'_>) -> Result<T> + Send,
-{
-    fn run(&mut self, tx: &Tx<'_>) -> Result<(), &Error> {
-        if let Some(write) = self.write.take() {
-            self.outcome = write(tx);
-        }
-        self.outcome.as_ref().map(|_| ())
-    }
-
-    fn fail(&mut self, error: Error) {
-        self.outcome = Err(error);
-    }
-
-    fn answer(self: Box<Self>) -> Next {
-        // Nobody may be waiting any more; what was written stays written.
-        let _ = self.answer.send(self.outcome);
-        Next::GoOn
-    }
-}
-
-struct Close {
-    answer: oneshot::Sender<()>,
-}
-
-impl Request for Close {
-    fn run(&mut self, _: &Tx<'_>) -> Result<(), &Error> {
-        Ok(())
-    }
-
-    fn fail(&mut self, _: Error) {}
-
-    fn answer(self: Box<Self>) -> Next {
-        // Nobody may be waiting any more; the database is closed all the same.
-        let _ = self.answer.send(());
-        Next::Stop
-    }
-}
-
 /// What the thread does next.
 enum Task {
     Serve(Box<dyn Request>),
@@ -236,6 +192,7 @@ struct Desk {
     db: Connection,
     queue: mpsc::Receiver<Box<dyn Request>>,
     wakeups: Arc<Notify>,
+    news: News,
     broken: watch::Sender<Option<String>>,
     /// Whether deleted conversations have left something to remove.
     purging: bool,
@@ -305,6 +262,7 @@ impl Desk {
             db: &self.db,
             wakes: Cell::new(false),
             purges: Cell::new(false),
+            happened: RefCell::default(),
         };
         if let Err(error) = tx.begin() {
             // Whoever waited for the lock until now has waited long enough: nobody waits for it twice.
@@ -334,6 +292,9 @@ impl Desk {
             self.wakeups.notify_one();
         }
         self.purging |= tx.purges.get();
+        for conversation in tx.happened.take() {
+            self.news.tell(conversation);
+        }
         Ok(())
     }
 

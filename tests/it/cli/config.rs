@@ -96,6 +96,81 @@ async fn a_file_with_a_mistake_says_which_and_keeps_the_secrets() {
 }
 
 #[tokio::test]
+async fn providers_are_shown_without_their_keys() {
+    let home = home();
+    let file = "model = 'ollama/llama3.2'\n[providers.ollama]\nbase_url = 'http://127.0.0.1:11434/v1'\nmodels = ['llama3.2', 'qwen3']\n[providers.claude]\nkind = 'anthropic'\napi_key_file = 'claude.key'\nmodels = ['*']\n";
+    fs::write(home.path().join("engagement.toml"), file).expect("a file");
+    fs::write(home.path().join("claude.key"), "canary-of-claude\n").expect("a file");
+    let run = engagement(&home, &["config", "show"]).run().await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(shown(&run.stdout, "model"), ("ollama/llama3.2", "file"));
+    for (name, expected) in [
+        ("providers.ollama.base_url", ("http://127.0.0.1:11434/v1", "file")),
+        ("providers.ollama.models", ("llama3.2,qwen3", "file")),
+        ("providers.ollama.gap_timeout_s", ("30", "default")),
+        ("providers.claude.kind", ("anthropic", "file")),
+        ("providers.claude.api_key_file", ("claude.key", "file")),
+    ] {
+        assert_eq!(shown(&run.stdout, name), expected, "{name}");
+    }
+    assert!(!format!("{run:?}").contains("canary"), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_provider_with_a_mistake_says_what_to_type_next() {
+    let home = home();
+    let table = "[providers.p]\nbase_url = 'http://127.0.0.1:1/v1'\nmodels = ['m']\n";
+    for (text, says) in [
+        (
+            format!("{table}api_key = 'canary'"),
+            ["providers.p: there is no setting `api_key`", "api_key_env"],
+        ),
+        (
+            format!("{table}api_key_env = 'sk-canary'"),
+            ["providers.p.api_key_env", "OPENAI_API_KEY"],
+        ),
+        (
+            format!("{table}api_key_env = 'NOT_SET_HERE'"),
+            ["NOT_SET_HERE is not set", "export NOT_SET_HERE="],
+        ),
+        (
+            format!("{table}modells = ['m']"),
+            ["`modells`", "did you mean `models`?"],
+        ),
+        (
+            format!("{table}fallback = ['q']"),
+            ["there is no provider `q`", "the providers are p"],
+        ),
+        (
+            table.replace("http://", "tcp://"),
+            ["providers.p.base_url", "http:// or https://"],
+        ),
+        (
+            table.replace("http://", "http://me:canary@"),
+            ["providers.p.base_url", "api_key_env"],
+        ),
+        (
+            format!("model = 'other'\n{table}"),
+            ["model: no provider offers other", "`models`"],
+        ),
+        (
+            format!("{table}{}", table.replace("s.p", "s.q")),
+            ["several providers, p, q", "model = \"p/m\""],
+        ),
+        (
+            "[provider.p]".to_owned(),
+            ["there is no setting `provider`", "did you mean `providers`?"],
+        ),
+        ("providers = 3".to_owned(), ["line 1", "engagement.toml"]),
+    ] {
+        fs::write(home.path().join("engagement.toml"), &text).expect("a file");
+        let run = engagement(&home, &[]).run().await;
+        assert_refused(&run, REFUSED, &says);
+        assert!(!run.stderr.contains("canary"), "{run:?}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_usage_is_code_2_with_a_suggestion() {
     for (arguments, says) in [
         (vec!["--lisen", "127.0.0.1:0"], "--listen"),

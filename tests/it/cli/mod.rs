@@ -1,5 +1,6 @@
 //! The command line: what it says, where it says it, and how it ends.
 
+mod chat;
 mod config;
 mod postgres;
 mod refusals;

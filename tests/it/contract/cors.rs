@@ -97,7 +97,7 @@ pub(super) async fn a_preflight_allows_the_methods_and_headers_for_ten_minutes(o
     rows.equal("origin", answer.header("access-control-allow-origin"), APP);
     rows.equal("age", answer.header("access-control-max-age"), "600");
     let methods = answer.header("access-control-allow-methods").to_ascii_uppercase();
-    for method in ["GET", "POST", "DELETE"] {
+    for method in ["GET", "POST", "PATCH", "DELETE"] {
         rows.equal(method, methods.contains(method), true);
     }
     let headers = answer.header("access-control-allow-headers").to_ascii_lowercase();

@@ -10,24 +10,48 @@ const MISSING: &str = "Authentication credentials were not provided.";
 const INVALID: &str = "Invalid API key.";
 
 /// What changes something, with paths that may name nothing.
-fn writes(conversation: &str, message: &str) -> [(Method, String); 4] {
+fn writes(conversation: &str, message: &str) -> [(Method, String); 7] {
     let base = format!("/conversations/{conversation}");
     [
         (Method::POST, "/conversations/".to_owned()),
         (Method::POST, format!("{base}/messages/create")),
+        (Method::PATCH, base.clone()),
+        (Method::POST, format!("{base}/messages/{message}/reply/cancel")),
+        (Method::POST, format!("{base}/messages/{message}/reply/retry")),
         (Method::DELETE, format!("{base}/messages/{message}")),
         (Method::DELETE, format!("{base}/delete")),
     ]
 }
 
-fn reads(conversation: &str, message: &str) -> [String; 4] {
+fn reads(conversation: &str, message: &str) -> [String; 6] {
     let base = format!("/conversations/{conversation}");
     [
         base.clone(),
         format!("{base}/messages"),
         format!("{base}/messages/{message}"),
         format!("{base}/messages/{message}/reply"),
+        format!("{base}/messages/{message}/reply/attempts"),
+        // It ends, as the rules have answered soon.
+        format!("{base}/messages/{message}/reply?stream=true"),
     ]
+}
+
+/// K9: what only those with a key may read
+pub(super) async fn settings_are_read_with_the_key(on: Database) {
+    let service = on.service().await;
+    let conversation = service.conversation("keys").await;
+    let mut rows = Rows::default();
+    for conversation in [conversation.as_str(), NOBODY] {
+        let path = format!("/conversations/{conversation}/settings");
+        for (client, said) in [
+            (service.anonymous(), MISSING),
+            (service.with_key("wrong"), INVALID),
+        ] {
+            rows.error(&path, &client.get(&path).await, 401, &json!({ "detail": [said] }));
+        }
+    }
+    let path = format!("/conversations/{conversation}/settings");
+    rows.equal("with the key", service.get(&path).await.status, 200);
 }
 
 /// K1, K2: no key and a wrong key, on every route that needs one
@@ -150,7 +174,8 @@ pub(super) async fn reading_with_a_wrong_key_works(on: Database) {
     let conversation = service.conversation("keys").await;
     let message = service.message(&conversation, "user", "hello").await;
     for path in reads(&conversation, &message) {
-        service.with_key("wrong").get(&path).await.expect(200);
+        let answer = service.with_key("wrong").get(&path).await;
+        assert_eq!(answer.status, 200, "{path}");
     }
 }
 
@@ -189,6 +214,11 @@ pub(super) async fn reads_can_be_closed(on: Database) {
             200,
         );
     }
+    let path = format!("/conversations/{conversation}/events");
+    let answer = service.anonymous().get(&path).await;
+    rows.error(&path, &answer, 401, &json!({ "detail": [MISSING] }));
+    let mut stream = service.watch_with(&path, &[&service.key_line()]).await;
+    rows.equal("with the key", stream.next().await.is_some(), true);
     for probe in ["/livez", "/readyz"] {
         rows.equal(probe, service.anonymous().get(probe).await.status, 200);
     }

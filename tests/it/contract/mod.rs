@@ -10,13 +10,16 @@ mod assistant;
 mod behind;
 mod bodies;
 mod clauses;
+mod control;
 mod cors;
 mod deletion;
 mod durability;
 mod edge;
 mod errors;
+mod events;
 mod framing;
 mod hosts;
+mod inside;
 mod json;
 mod keys;
 mod limits;
@@ -24,11 +27,15 @@ mod links;
 mod logging;
 mod methods;
 mod operations;
+mod options;
 mod paging;
+mod retry;
 mod routes;
 mod search;
 mod service;
 mod shapes;
+mod stream_limits;
+mod streams;
 mod walking;
 
 use std::fmt::{Debug, Display};
@@ -75,6 +82,10 @@ contract! {
         a_string_is_a_string, nul_and_half_surrogates_are_refused_by_name, every_other_character_is_kept,
         a_role_is_user_or_assistant_and_nothing_else, all_wrong_fields_are_reported_at_once,
         unknown_fields_are_ignored;
+    control: messages_of_a_busy_conversation_queue, a_busy_conversation_can_reject_a_message,
+        a_message_can_interrupt_what_is_being_written, a_message_says_itself_what_to_do_when_busy,
+        the_rules_are_never_busy, cancelling_keeps_what_was_written, cancelling_before_the_first_word_keeps_nothing,
+        a_final_reply_cannot_be_cancelled, bodies_of_orders_are_ignored, a_client_that_leaves_cancels_nothing;
     cors: no_origin_is_allowed_unless_it_is_listed, a_listed_origin_is_allowed_by_its_own_name,
         a_preflight_allows_the_methods_and_headers_for_ten_minutes;
     deletion: a_deleted_conversation_is_gone_with_everything_in_it, a_message_is_deleted_once,
@@ -94,6 +105,11 @@ contract! {
         a_500_tells_a_request_id_and_no_cause,
         a_write_that_cannot_be_made_in_time_is_unavailable_and_reads_go_on,
         more_requests_at_once_than_allowed_are_sent_away;
+    events: a_stream_has_its_headers_and_tells_when_to_come_back, an_answer_of_the_rules_is_told_byte_for_byte,
+        numbers_belong_to_their_conversation, after_each_event_comes_exactly_the_rest,
+        a_cursor_is_a_number_that_the_conversation_has_reached, head_of_a_stream_is_over_at_once,
+        two_see_the_same, what_was_deleted_is_not_told_again, a_stream_is_one_line_of_the_log,
+        unknown_things_have_no_streams;
     framing: a_content_length_is_one_number,
         transfer_encoding_wins_over_content_length_and_the_connection_closes,
         a_chunked_body_is_as_good_as_any, a_body_that_takes_too_long_is_timed_out,
@@ -110,7 +126,7 @@ contract! {
     keys: every_write_needs_a_key, the_key_is_judged_before_anything_else_is_told,
         spaces_around_a_key_do_not_matter_and_its_case_does,
         there_is_one_header_for_the_key_and_it_comes_once, reading_with_a_wrong_key_works,
-        reads_can_be_closed, a_configured_key_is_the_only_key, the_well_known_key_opens_a_fresh_service;
+        reads_can_be_closed, settings_are_read_with_the_key, a_configured_key_is_the_only_key, the_well_known_key_opens_a_fresh_service;
     limits: strings_have_limits_counted_in_code_points, what_counts_is_code_points_after_trimming,
         a_body_of_2_mib_fits_and_one_byte_more_does_not, a_declared_size_is_judged_before_the_body_comes,
         a_chunked_body_is_judged_as_it_comes, json_nests_64_levels_and_no_deeper,
@@ -124,11 +140,17 @@ contract! {
         head_answers_as_get_does_without_a_body, options_answers_without_a_key_and_lists_the_methods;
     operations: the_probes_answer_at_the_root_without_a_key, a_server_tells_its_address_once_it_is_ready,
         sigterm_lets_requests_finish_and_exits_with_0, a_start_that_fails_says_why_by_its_exit_code;
+    options: options_are_kept_and_shown_to_those_with_a_key, null_is_as_good_as_nothing,
+        wrong_options_are_all_named_at_once, numbers_have_bounds, assistant_messages_take_no_options,
+        a_model_that_nobody_offers_is_refused, a_patch_changes_what_it_names, an_empty_patch_changes_nothing,
+        a_patch_is_judged_like_any_body;
     paging: a_page_beyond_any_list_is_invalid_whatever_else_is_asked, pages_close_the_gaps_that_deletions_leave,
         messages_come_oldest_first_ten_to_a_page, a_page_is_a_number_in_ascii_digits_or_last,
         any_other_page_is_invalid, an_empty_list_has_one_empty_page, a_page_size_is_kept_between_1_and_100,
         of_a_repeated_parameter_the_last_one_counts, a_role_keeps_the_messages_of_that_role,
         an_unknown_conversation_is_not_found_whatever_is_asked;
+    retry: a_failed_reply_can_be_retried, a_new_answer_takes_the_place_of_the_old_one,
+        a_retry_that_fails_leaves_the_old_answer, a_reply_under_way_cannot_be_retried;
     routes: every_route_answers_under_both_prefixes_and_with_or_without_a_slash,
         an_id_is_understood_in_either_case, an_id_in_another_spelling_is_not_found,
         a_path_is_cut_into_segments_before_it_is_decoded, an_unknown_path_is_not_found_in_the_envelope,
@@ -143,6 +165,14 @@ contract! {
         adding_and_deleting_a_message_moves_the_date_of_the_conversation,
         ids_are_lower_case_uuids_of_their_versions, messages_are_in_the_order_in_which_they_were_stored,
         reading_gives_the_bytes_that_creating_gave, a_page_has_its_four_fields_in_order;
+    stream_limits: silence_is_filled_with_comments_and_takes_no_place, there_are_so_many_streams_in_all,
+        there_are_so_many_streams_of_a_conversation, there_are_so_many_streams_to_an_address,
+        a_stop_ends_streams_at_once, a_stop_does_not_wait_for_who_does_not_read, a_client_that_closes_its_side_ends_its_stream,
+        who_does_not_read_misses_nothing;
+    streams: a_reply_is_told_as_it_is_written, a_reply_that_starts_anew_is_told_anew,
+        forgotten_pieces_come_as_one, a_reply_has_a_stream_of_its_own, the_latest_try_is_what_a_stream_begins_with,
+        a_reply_that_was_seen_to_its_end_has_no_more, a_stream_is_asked_for_by_its_type,
+        a_deleted_conversation_ends_its_streams, a_failure_is_told_with_its_reason;
     walking: a_count_agrees_with_its_page_while_others_write,
         a_walk_through_the_pages_sees_each_message_once_while_others_add,
         a_deletion_moves_the_later_messages_up;

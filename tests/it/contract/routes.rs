@@ -1,8 +1,10 @@
 //! R: which paths there are, how they are spelled, what their success looks like.
 
+use reqwest::Method;
 use serde_json::json;
 
 use super::{Database, NOBODY, Rows, Service, assert_error, not_found};
+use crate::support::Answer;
 
 /// R1, R2, R3: under either prefix, with or without a slash at the end
 pub(super) async fn every_route_answers_under_both_prefixes_and_with_or_without_a_slash(on: Database) {
@@ -49,6 +51,7 @@ async fn walk(service: &Service, prefix: &str, slash: &str) {
         ("GET messages", format!("{conversation}/messages")),
         ("GET message", message.clone()),
         ("GET reply", format!("{message}/reply")),
+        ("GET attempts", format!("{message}/reply/attempts")),
     ] {
         row(
             route,
@@ -56,6 +59,24 @@ async fn walk(service: &Service, prefix: &str, slash: &str) {
             200,
         );
     }
+
+    let path = format!("{conversation}{slash}");
+    let request = service
+        .request(Method::PATCH, &path)
+        .json(&json!({ "title": "a walk" }));
+    row("PATCH conversation", Answer::of(request).await.status, 200);
+    let settings = service.get(&format!("{conversation}/settings{slash}")).await;
+    row("GET settings", settings.status, 200);
+    let mut events = service.watch(&format!("{conversation}/events{slash}")).await;
+    events.until("reply.succeeded").await;
+    let cancelled = service
+        .post_json(&format!("{message}/reply/cancel{slash}"), &json!({}))
+        .await;
+    row("POST cancel", cancelled.status, 200);
+    let retried = service
+        .post_json(&format!("{message}/reply/retry{slash}"), &json!({}))
+        .await;
+    row("POST retry", retried.status, 202);
 
     row(
         "DELETE message",
@@ -115,9 +136,12 @@ pub(super) async fn an_id_in_another_spelling_is_not_found(on: Database) {
         for path in [
             format!("/conversations/{spelling}"),
             format!("/conversations/{spelling}/messages"),
+            format!("/conversations/{spelling}/events"),
             format!("/conversations/{spelling}/messages/{message}"),
             format!("/conversations/{id}/messages/{spelling}"),
             format!("/conversations/{id}/messages/{spelling}/reply"),
+            format!("/conversations/{id}/messages/{spelling}/reply?stream=true"),
+            format!("/conversations/{id}/messages/{spelling}/reply/attempts"),
         ] {
             rows.error(&path, &service.get_raw(&path).await, 404, &not_found());
         }
@@ -243,7 +267,15 @@ pub(super) async fn a_message_is_not_reached_through_another_conversation(on: Da
     let path = format!("/conversations/{other}/messages/{message}");
 
     assert_error(&service.get(&path).await, 404, &not_found());
-    assert_error(&service.get(&format!("{path}/reply")).await, 404, &not_found());
+    for reply in ["/reply", "/reply?stream=true", "/reply/attempts"] {
+        assert_error(&service.get(&format!("{path}{reply}")).await, 404, &not_found());
+    }
+    for order in ["cancel", "retry"] {
+        let answer = service
+            .post_json(&format!("{path}/reply/{order}"), &json!({}))
+            .await;
+        assert_error(&answer, 404, &not_found());
+    }
     assert_error(&service.delete(&path).await, 404, &not_found());
 
     service

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use super::head;
 use crate::support::{
-    Answer, Builder, Client, DEFAULT_KEY, Raw, Server,
+    Answer, Builder, Client, DEFAULT_KEY, EventStream, Raw, Server,
     postgres::{self, Cluster, TestDatabase},
 };
 
@@ -167,6 +167,16 @@ impl Service {
     pub(super) async fn get_raw(&self, path: &str) -> Answer {
         let host = format!("Host: {}", self.authority());
         self.exchange(&[&format!("GET {path} HTTP/1.1"), &host], "").await
+    }
+
+    /// Opens a stream, without a key.
+    pub(super) async fn watch(&self, path: &str) -> EventStream {
+        self.watch_with(path, &[]).await
+    }
+
+    /// ... with these header lines.
+    pub(super) async fn watch_with(&self, path: &str, lines: &[&str]) -> EventStream {
+        EventStream::open(self.address(), path, lines).await
     }
 
     /// The header line with the key.

@@ -26,7 +26,15 @@ pub(crate) enum Place {
 /// Every row of every table, each as its columns, in no order of the database's.
 pub(crate) type Dump = BTreeMap<&'static str, Vec<BTreeMap<String, String>>>;
 
-pub(crate) const TABLES: [&str; 4] = ["conversations", "messages", "replies", "purges"];
+pub(crate) const TABLES: [&str; 7] = [
+    "conversations",
+    "conversation_options",
+    "messages",
+    "replies",
+    "reply_attempts",
+    "events",
+    "purges",
+];
 
 pub(crate) fn home() -> Arc<TempDir> {
     Arc::new(tempfile::tempdir().expect("a temporary directory"))
@@ -188,6 +196,7 @@ pub(crate) async fn source(home: &Arc<TempDir>, messages: usize) -> Place {
 }
 
 /// Statements for a fresh SQLite database.
+#[expect(clippy::too_many_lines, reason = "a row or two for each table")]
 fn everything(messages: usize) -> String {
     const STATES: [&str; 6] = [
         "'queued', 100, 0, 0, 0, 0, NULL, NULL, NULL, 50, NULL, NULL",
@@ -241,6 +250,39 @@ fn everything(messages: usize) -> String {
     say(format!(
         "INSERT INTO conversations (id, description, created_at, updated_at, last_seq, user_count, assistant_count)
          VALUES ({broken}, 'some were deleted', 50, 80, 99, 12, 12)"
+    ));
+    // One that takes turns and was asked for again, what it had come to, and what happened.
+    let asked = id(3, 3);
+    say(format!(
+        "UPDATE replies SET lane = 'far', turn = 16, options = '{{\"top_p\":0.5}}', account = '{{\"provider\":\"far\"}}', tries = 1,
+                            queued_event = 7, final_event = 12, streamed = 1
+         WHERE message_id = {asked}"
+    ));
+    say(format!(
+        "INSERT INTO reply_attempts VALUES ({asked}, 1, 'succeeded', {}, 'an „earlier“ answer', NULL, NULL, '{{}}', 5, 6),
+                                           ({asked}, 2, 'failed', NULL, NULL, 'overloaded', 'Too much.', NULL, NULL, 7)",
+        id(3, 99)
+    ));
+    say(format!(
+        "INSERT INTO conversation_options VALUES ({}, '{{\"model\":\"far/one\"}}')",
+        id(1, 1)
+    ));
+    for row in [
+        "7, 'queued', 50, QUESTION, NULL, NULL, 0, NULL, NULL, NULL, 0, NULL, NULL",
+        "8, 'started', 51, QUESTION, NULL, NULL, 2, NULL, NULL, NULL, 0, NULL, NULL",
+        "9, 'delta', 52, QUESTION, NULL, NULL, 0, NULL, 'ein Stück \n', NULL, 0, NULL, NULL",
+        "12, 'succeeded', 53, QUESTION, QUESTION, QUESTION, 2, 11, NULL, 'length', 1, NULL, NULL",
+        "17, 'failed', 54, QUESTION, NULL, NULL, 0, NULL, NULL, NULL, 0, 'code', 'A sentence.'",
+    ] {
+        let row = row.replace("QUESTION", &asked);
+        say(format!("INSERT INTO events VALUES ({broken}, {row})"));
+    }
+    // Pieces as long as can be, more than a batch holds; of a deleted conversation.
+    say(format!(
+        "INSERT INTO events (conversation_id, number, kind, at, reply_id, text)
+         WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 30)
+         SELECT {}, n, 'delta', n, {asked}, replace(hex(zeroblob(50000)), '0', '🦀') FROM n",
+        id(4, 0)
     ));
     // Deleted ones: one that still has messages, one that is just empty.
     say(format!(

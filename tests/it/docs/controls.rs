@@ -2,8 +2,8 @@
 
 use super::{
     rules::{
-        Page, broken_links, differing_exit_codes, misdescribed_settings, missing_commands, missing_proofs,
-        unexplained_lines, unknown_variables, wrong_defaults, wrong_map,
+        Page, broken_links, differing_exit_codes, misdescribed_keys, misdescribed_settings, missing_commands,
+        missing_proofs, unexplained_lines, unexplained_reasons, unknown_variables, wrong_defaults, wrong_map,
     },
     text,
 };
@@ -12,6 +12,23 @@ use super::{
 fn changed(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "the text has {from}");
     text.replacen(from, to, 1)
+}
+
+#[test]
+fn control_a_key_or_a_reason_that_is_not_described_is_reported() {
+    let page = text("docs/providers.md");
+    for (from, to) in [("| `api` |", "| `apis` |"), ("| `8192` |", "| `8193` |")] {
+        assert_eq!(misdescribed_keys(&changed(&page, from, to)).len(), 1, "{from}");
+    }
+    let source = |code: &str| {
+        [Page::new(
+            "a.rs",
+            &format!("Failure::new(\"{code}\", \"In words.\")"),
+        )]
+    };
+    let page = "| Code |\n|---|\n| `provider_failed` |\n";
+    assert!(unexplained_reasons(page, &source("provider_failed")).is_empty());
+    assert_eq!(unexplained_reasons(page, &source("provider_fails")).len(), 2);
 }
 
 #[test]

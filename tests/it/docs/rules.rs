@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use engagement::config::{Config, Settings};
+use engagement::config::{Config, ProviderTables, Settings};
 
 use super::markdown::{blocks, code, prose, rows};
 
@@ -66,6 +66,54 @@ pub(super) fn misdescribed_settings(page: &str, example: &str) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// A provider's keys, with their defaults where those are values.
+pub(super) fn misdescribed_keys(page: &str) -> Vec<String> {
+    let rows = rows(page, "Key");
+    let described: Vec<_> = rows.iter().filter_map(|row| code(row.first()?).pop()).collect();
+    let wanted: Vec<_> = ProviderTables::keys().map(|(key, _)| key).collect();
+    if described != wanted {
+        return vec![format!("the table says {described:?}, the program {wanted:?}")];
+    }
+    let differs = |(row, (_, default)): &(&Vec<String>, (&str, &str))| {
+        let shown = row.get(1).map_or("", String::as_str);
+        shown.starts_with('`') && shown != format!("`{default}`")
+    };
+    let wrong = rows.iter().zip(ProviderTables::keys()).filter(differs);
+    wrong
+        .map(|(_, (key, default))| format!("{key}: the default is {default}"))
+        .collect()
+}
+
+/// Reasons are what failures in `src/provider` are made with.
+pub(super) fn unexplained_reasons(page: &str, sources: &[Page]) -> Vec<String> {
+    let rows = rows(page, "Code");
+    let explained: BTreeSet<_> = rows.iter().filter_map(|row| code(row.first()?).pop()).collect();
+    let mut given = BTreeSet::new();
+    for source in sources {
+        let source = source.text.split("#[cfg(test)]").next().unwrap_or_default();
+        let terms = source
+            .split("const fn terms")
+            .nth(1)
+            .and_then(|terms| terms.split("\n    }\n").next());
+        let made = source
+            .split("Failure::new(")
+            .skip(1)
+            .filter_map(|made| made.split(')').next());
+        for text in terms
+            .into_iter()
+            .chain(made)
+            .flat_map(|text| text.split('"').skip(1).step_by(2))
+        {
+            let is_code = text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            given.extend(Some(text).filter(|_| is_code));
+        }
+    }
+    let differing = given.symmetric_difference(&explained);
+    differing
+        .map(|code| format!("{code} is only in one of docs/providers.md and src/provider"))
+        .collect()
 }
 
 pub(super) fn wrong_defaults(example: &str) -> Vec<String> {

@@ -20,6 +20,7 @@ mod postgres;
 mod secrets;
 mod slow;
 mod stop;
+mod streams;
 
 use std::fmt::{self, Debug, Display};
 use std::hash::{BuildHasher, Hasher, RandomState};

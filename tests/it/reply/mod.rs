@@ -1,5 +1,8 @@
 //! The reply engine over a real store, with a provider that follows a script.
 
+mod fallback;
+mod streaming;
+
 use std::{sync::Arc, time::Duration};
 
 use engagement::{
@@ -9,6 +12,7 @@ use engagement::{
     model::{ConversationId, Failure, Message, Reply, ReplyState, Role},
     provider::{
         Refusal,
+        routes::Providers,
         scripted::{Scripted, Step},
     },
     reply::{self, Intake},
@@ -48,20 +52,31 @@ impl Engine {
     }
 
     async fn over(db: Database, steps: impl IntoIterator<Item = Step>, settings: ReplySettings) -> Self {
-        let conversation = db.conversation().await.id;
         let provider = Arc::new(Scripted::new(steps));
+        let providers = Providers::only(provider.clone());
+        Self::start(db, provider, providers, settings).await
+    }
+
+    async fn start(
+        db: Database,
+        provider: Arc<Scripted>,
+        providers: Providers,
+        settings: ReplySettings,
+    ) -> Self {
+        let conversation = db.conversation().await.id;
+        let providers = Arc::new(providers);
         let (shutdown, intake) = (Shutdown::default(), Intake::default());
         let (clock, ids) = (Clock::system(), IdSource::random());
         reply::start(
             db.store.clone(),
-            provider.clone(),
+            providers.clone(),
             clock.clone(),
             ids.clone(),
             settings,
             intake.clone(),
             &shutdown,
         );
-        let service = Service::new(db.store.clone(), clock, ids, intake);
+        let service = Service::new(db.store.clone(), clock, ids, intake, providers);
         Self {
             db,
             provider,
@@ -135,7 +150,7 @@ async fn an_answer_is_stored_behind_its_question() {
     let question = engine.ask("a question").await;
 
     let reply = engine.end(&question).await;
-    assert!(matches!(reply.state, ReplyState::Succeeded(Some(_))), "{reply:?}");
+    assert!(matches!(reply.state, ReplyState::Succeeded), "{reply:?}");
     assert_eq!(engine.texts().await, ["a question", "an answer"]);
     engine.stop().await;
 }
@@ -197,12 +212,12 @@ async fn a_panic_fails_its_own_reply_only() {
     let (first, second) = (engine.ask("first").await, engine.ask("second").await);
 
     let mut states = [engine.end(&first).await.state, engine.end(&second).await.state];
-    states.sort_by_key(|state| matches!(state, ReplyState::Succeeded(_)));
+    states.sort_by_key(|state| matches!(state, ReplyState::Succeeded));
     assert!(
         matches!(&states[0], ReplyState::Failed(failure) if failure.code == "internal_error"),
         "{states:?}"
     );
-    assert!(matches!(&states[1], ReplyState::Succeeded(Some(_))), "{states:?}");
+    assert!(matches!(&states[1], ReplyState::Succeeded), "{states:?}");
 }
 
 #[tokio::test]
@@ -312,10 +327,7 @@ async fn no_more_than_the_workers_are_at_the_provider() {
     }
 
     for question in asked {
-        assert!(matches!(
-            engine.end(&question).await.state,
-            ReplyState::Succeeded(Some(_))
-        ));
+        assert!(matches!(engine.end(&question).await.state, ReplyState::Succeeded));
     }
 }
 
@@ -334,7 +346,7 @@ async fn stopping_waits_for_what_runs_and_takes_nothing_new() {
 
     assert!(matches!(
         engine.reply(&running).await.state,
-        ReplyState::Succeeded(Some(_))
+        ReplyState::Succeeded
     ));
     assert_eq!(engine.reply(&waiting).await.state, ReplyState::Queued);
 }

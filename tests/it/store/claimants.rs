@@ -1,7 +1,7 @@
 //! Replies that are claimed together with the message that they answer.
 
 use engagement::{
-    model::{Finished, MessageText, NewMessage, ReplyState, Role},
+    model::{Finished, MessageText, NewMessage, NewReply, ReplyState, Role},
     store::Claimant,
 };
 
@@ -19,6 +19,7 @@ pub(super) async fn a_claimant_begins_once_the_message_is_stored_or_leaves_the_r
         role: Role::User,
         text: MessageText::parse("Hello").unwrap(),
         now: at(2_000),
+        reply: NewReply::default(),
     };
 
     let message = db.store.append_and_claim(new, claimant).await.unwrap().unwrap();
@@ -50,6 +51,7 @@ pub(super) async fn a_claimant_is_not_needed_where_there_is_no_conversation(db: 
         role: Role::User,
         text: MessageText::parse("Hello").unwrap(),
         now: at(2_000),
+        reply: NewReply::default(),
     };
 
     assert_eq!(db.store.append_and_claim(new, claimant).await.unwrap(), None);

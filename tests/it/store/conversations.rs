@@ -1,5 +1,5 @@
 use engagement::{
-    model::{Description, NewConversation, Role, Timestamp},
+    model::{Description, NewConversation, ReplyOptions, Role, Timestamp},
     store::Error,
 };
 
@@ -23,6 +23,7 @@ pub(super) async fn a_taken_id_is_a_conflict(db: Database) {
         title: None,
         description: Description::parse("another").unwrap(),
         now: at(2_000),
+        options: ReplyOptions::default(),
     };
     assert!(matches!(
         db.store.create_conversation(again).await,
@@ -55,7 +56,13 @@ pub(super) async fn a_deleted_conversation_takes_everything_along(db: Database) 
     assert_eq!(db.store.message(gone.id, message.id).await.unwrap(), None);
     assert_eq!(db.store.reply(gone.id, message.id).await.unwrap(), None);
     assert_eq!(db.due().await, None::<Timestamp>);
-    assert_eq!(db.store.claim_replies(10, at(9_000), LEASE).await.unwrap(), []);
+    assert_eq!(
+        db.store
+            .claim_replies(10, Vec::new(), at(9_000), LEASE)
+            .await
+            .unwrap(),
+        []
+    );
     assert_eq!(db.all(kept.id).await.len(), 1);
 }
 
@@ -66,6 +73,7 @@ pub(super) async fn one_failing_write_takes_no_neighbour_along(db: Database) {
         title: None,
         description: Description::parse("x").unwrap(),
         now: at(1),
+        options: ReplyOptions::default(),
     };
 
     // All at once, so that they share commits: every other one fails.

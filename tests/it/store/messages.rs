@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use engagement::model::{MessageId, Outcome, ReplyState, Role};
+use engagement::model::{Answer, MessageId, Outcome, ReplyState, Role, Told};
 
 use super::{Database, LEASE, at, nobody, texts};
 
@@ -96,19 +96,30 @@ pub(super) async fn a_deleted_user_message_takes_its_reply_along(db: Database) {
             .unwrap()
     );
     assert_eq!(db.store.reply(conversation.id, message.id).await.unwrap(), None);
-    assert_eq!(db.store.claim_replies(1, at(9_000), LEASE).await.unwrap(), []);
+    assert_eq!(
+        db.store
+            .claim_replies(1, Vec::new(), at(9_000), LEASE)
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 pub(super) async fn a_deleted_answer_leaves_the_reply(db: Database) {
     let conversation = db.conversation().await;
     let question = db.append(conversation.id, Role::User, "x", 2_000).await;
-    let lease = db.store.claim_replies(1, at(2_000), LEASE).await.unwrap()[0].lease;
+    let lease = db
+        .store
+        .claim_replies(1, Vec::new(), at(2_000), LEASE)
+        .await
+        .unwrap()[0]
+        .lease;
     let answer = MessageId::from([9; 16]);
-    let outcome = Outcome::Answered {
-        id: answer,
-        text: question.text.clone(),
-    };
-    db.store.finish_reply(lease, outcome, at(2_010)).await.unwrap();
+    let outcome = Outcome::Answered(Answer::new(answer, question.text.clone()));
+    db.store
+        .finish_reply(lease, outcome, Told::default(), at(2_010))
+        .await
+        .unwrap();
 
     assert!(
         db.store
@@ -123,7 +134,7 @@ pub(super) async fn a_deleted_answer_leaves_the_reply(db: Database) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(reply.state, ReplyState::Succeeded(None));
+    assert_eq!((reply.state, reply.answer), (ReplyState::Succeeded, None));
     assert_eq!(db.all(conversation.id).await, [question]);
 }
 

@@ -4,12 +4,18 @@
 //! gets a database of its own. What only one database has is tested in a module of its own.
 
 mod claimants;
+mod context;
+mod control;
 mod conversations;
+mod events;
 mod messages;
 mod pages;
 pub(crate) mod postgres;
 mod replies;
 mod sqlite;
+mod story;
+mod sweeps;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +23,8 @@ use engagement::{
     ids::IdSource,
     model::{
         Conversation, ConversationId, Description, Message, MessageFilter, MessageId, MessagePage,
-        MessageQuery, MessageText, NewConversation, NewMessage, PageNumber, PageSize, Role, Timestamp, Title,
+        MessageQuery, MessageText, NewConversation, NewMessage, NewReply, PageNumber, PageSize, ReplyOptions,
+        Role, Timestamp, Title,
     },
     store::{
         PageAnswer, Store,
@@ -75,14 +82,57 @@ conformance! {
         a_deleted_answer_leaves_the_reply, concurrent_appends_all_get_a_place;
     pages: pages_join_to_the_whole_list, search_folds_case_and_knows_no_wildcards, pages_end_where_the_list_ends,
         a_role_that_nobody_has_finds_nothing;
-    replies: a_user_message_is_stored_with_its_queued_reply, claims_give_the_longest_due_first,
-        two_claims_never_give_the_same_reply, an_answer_is_stored_with_the_replys_end,
-        an_older_holder_changes_nothing, a_deleted_message_takes_the_lease_along, a_retry_waits_for_its_time,
-        a_released_reply_is_due_at_once, expired_leases_are_taken_back, a_reply_that_loses_too_many_leases_fails,
-        a_renewed_lease_lasts, a_clock_set_back_hides_no_retry, a_restart_reclaims_everything,
+    replies: a_user_message_is_stored_with_its_queued_reply,
+        claims_give_the_longest_due_first,
+        two_claims_never_give_the_same_reply,
+        an_answer_is_stored_with_the_replys_end,
+        an_older_holder_changes_nothing,
+        a_deleted_message_takes_the_lease_along,
+        a_retry_waits_for_its_time,
+        a_released_reply_is_due_at_once,
         an_append_wakes_the_workers;
+    sweeps: expired_leases_are_taken_back,
+        a_reply_that_loses_too_many_leases_fails,
+        a_renewed_lease_lasts,
+        a_clock_set_back_hides_no_retry,
+        a_restart_reclaims_everything;
     claimants: a_claimant_is_not_needed_where_there_is_no_conversation,
         a_claimant_begins_once_the_message_is_stored_or_leaves_the_reply_to_the_queue;
+    events: an_answer_that_was_not_told_before_is_told_whole,
+        pieces_are_told_as_they_came_and_the_rest_at_the_end,
+        reading_goes_on_after_any_event,
+        a_replys_events_can_be_read_alone,
+        who_lost_the_lease_tells_nothing,
+        a_failure_is_told_with_its_reason,
+        what_is_deleted_is_not_told_again,
+        an_answer_outlives_its_question,
+        pieces_are_forgotten_in_time_and_the_text_is_told_whole,
+        nothing_is_told_where_there_is_no_conversation,
+        whoever_waits_hears_of_everything;
+    turns: one_reply_at_a_time_is_due,
+        a_reply_that_is_tried_again_keeps_its_turn,
+        those_without_history_take_no_turns,
+        a_deleted_message_gives_its_turn_away,
+        a_reply_that_is_given_up_gives_its_turn_away,
+        a_sweep_leaves_those_alone_that_wait_for_their_turn,
+        full_lanes_are_left_alone,
+        a_message_can_refuse_to_wait,
+        a_message_can_interrupt,
+        whoever_takes_no_turn_is_never_busy;
+    control: a_queued_reply_is_called_off,
+        what_was_written_is_kept,
+        only_what_the_last_beginning_wrote_is_kept,
+        calling_off_again_changes_nothing,
+        a_failed_reply_runs_again,
+        a_new_answer_takes_the_place_of_the_old_one,
+        a_cancelled_second_try_keeps_what_it_wrote_and_the_first,
+        a_deleted_earlier_answer_is_not_kept_with_its_try,
+        there_is_nothing_to_retry_where_there_is_no_reply;
+    context: each_answer_stands_behind_its_question,
+        history_is_cut_to_whole_turns,
+        a_messages_options_come_before_its_conversations,
+        a_change_keeps_what_it_does_not_name,
+        there_is_no_context_where_there_is_no_message;
 }
 
 pub(crate) fn at(micros: i64) -> Timestamp {
@@ -130,6 +180,7 @@ impl Database {
             title: Some(Title::parse("A title").unwrap()),
             description: Description::parse("A description").unwrap(),
             now: at(1_000),
+            options: ReplyOptions::default(),
         };
         self.store.create_conversation(new).await.unwrap()
     }
@@ -154,6 +205,7 @@ impl Database {
             role,
             text,
             now: at(now),
+            reply: NewReply::default(),
         };
         self.store.append_message(new).await.unwrap()
     }
@@ -179,7 +231,7 @@ impl Database {
 
     /// When the next reply is due.
     pub(crate) async fn due(&self) -> Option<Timestamp> {
-        let until = self.store.until_due(at(0)).await.unwrap();
+        let until = self.store.until_due(Vec::new(), at(0)).await.unwrap();
         until.map(|until| at(0).after(until))
     }
 

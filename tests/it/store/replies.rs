@@ -1,17 +1,14 @@
 use std::{collections::HashSet, time::Duration};
 
 use engagement::model::{
-    ClaimedReply, ConversationId, Failure, Finished, Lease, Message, MessageId, MessageText, Outcome, Reply,
-    ReplyState, Role, Swept, Timestamp,
+    Answer, ClaimedReply, ConversationId, Failure, Finished, Lease, Message, MessageId, MessageText, Outcome,
+    Reply, ReplyState, Role, Swept, Timestamp, Told,
 };
 
 use super::{Database, LEASE, at};
 
-const MOST_LOST: u32 = 3;
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-
 impl Database {
-    async fn asked(&self, now: i64) -> (ConversationId, Message) {
+    pub(super) async fn asked(&self, now: i64) -> (ConversationId, Message) {
         let conversation = self.conversation().await.id;
         (
             conversation,
@@ -20,10 +17,13 @@ impl Database {
     }
 
     pub(super) async fn claim(&self, now: i64) -> Vec<ClaimedReply> {
-        self.store.claim_replies(10, at(now), LEASE).await.unwrap()
+        self.store
+            .claim_replies(10, Vec::new(), at(now), LEASE)
+            .await
+            .unwrap()
     }
 
-    async fn claim_one(&self, now: i64) -> Lease {
+    pub(super) async fn claim_one(&self, now: i64) -> Lease {
         let claimed = self.claim(now).await;
         assert_eq!(claimed.len(), 1);
         claimed[0].lease
@@ -34,22 +34,18 @@ impl Database {
     }
 
     pub(super) async fn finish(&self, lease: Lease, outcome: Outcome, now: i64) -> Finished {
-        self.store.finish_reply(lease, outcome, at(now)).await.unwrap()
-    }
-
-    async fn sweep(&self, now: i64) -> Swept {
         self.store
-            .sweep_replies(at(now), MOST_LOST, LONGEST_PAUSE)
+            .finish_reply(lease, outcome, Told::default(), at(now))
             .await
             .unwrap()
     }
 }
 
 pub(super) fn answer(id: u8) -> Outcome {
-    Outcome::Answered {
-        id: MessageId::from([id; 16]),
-        text: MessageText::parse("answer").unwrap(),
-    }
+    Outcome::Answered(Answer::new(
+        MessageId::from([id; 16]),
+        MessageText::parse("answer").unwrap(),
+    ))
 }
 
 pub(super) async fn a_user_message_is_stored_with_its_queued_reply(db: Database) {
@@ -61,6 +57,8 @@ pub(super) async fn a_user_message_is_stored_with_its_queued_reply(db: Database)
     let expected = Reply {
         message: question.id,
         state: ReplyState::Queued,
+        answer: None,
+        queued: 1 << 24,
         attempts: 0,
         created: at(2_000),
         started: None,
@@ -86,8 +84,16 @@ pub(super) async fn claims_give_the_longest_due_first(db: Database) {
         );
     }
 
-    let first = db.store.claim_replies(2, at(2_001), LEASE).await.unwrap();
-    let second = db.store.claim_replies(2, at(2_001), LEASE).await.unwrap();
+    let first = db
+        .store
+        .claim_replies(2, Vec::new(), at(2_001), LEASE)
+        .await
+        .unwrap();
+    let second = db
+        .store
+        .claim_replies(2, Vec::new(), at(2_001), LEASE)
+        .await
+        .unwrap();
 
     let messages: HashSet<MessageId> = first.iter().map(|claimed| claimed.lease.message).collect();
     assert_eq!(messages, HashSet::from([asked[0], asked[1]]));
@@ -114,7 +120,12 @@ pub(super) async fn two_claims_never_give_the_same_reply(db: Database) {
 
     let claims = (0..20).map(|_| {
         let store = db.store.clone();
-        tokio::spawn(async move { store.claim_replies(4, at(3_000), LEASE).await.unwrap() })
+        tokio::spawn(async move {
+            store
+                .claim_replies(4, Vec::new(), at(3_000), LEASE)
+                .await
+                .unwrap()
+        })
     });
     let mut seen = HashSet::new();
     for claim in claims.collect::<Vec<_>>() {
@@ -136,7 +147,8 @@ pub(super) async fn an_answer_is_stored_with_the_replys_end(db: Database) {
     assert_eq!(db.finish(lease, answer(9), 2_020).await, Finished::Stored);
 
     let reply = db.reply_to(conversation, &question).await;
-    assert_eq!(reply.state, ReplyState::Succeeded(Some(MessageId::from([9; 16]))));
+    assert_eq!(reply.state, ReplyState::Succeeded);
+    assert_eq!(reply.answer, Some(MessageId::from([9; 16])));
     assert_eq!(
         (reply.started, reply.finished),
         (Some(at(2_010)), Some(at(2_020)))
@@ -271,107 +283,6 @@ pub(super) async fn a_released_reply_is_due_at_once(db: Database) {
     assert_eq!(db.finish(lease, Outcome::Released, 2_010).await, Finished::Stored);
 
     assert_eq!(db.claim(2_010).await[0].retries, 0, "nobody asked for a retry");
-}
-
-pub(super) async fn expired_leases_are_taken_back(db: Database) {
-    db.asked(2_000).await;
-    db.claim_one(2_000).await;
-
-    assert_eq!(
-        db.sweep(2_100).await,
-        Swept::default(),
-        "the lease lasts until 2,100"
-    );
-    assert_eq!(
-        db.sweep(2_101).await,
-        Swept {
-            requeued: 1,
-            failed: 0
-        }
-    );
-
-    assert_eq!(db.claim(2_101).await[0].attempts, 2);
-}
-
-pub(super) async fn a_reply_that_loses_too_many_leases_fails(db: Database) {
-    let (conversation, question) = db.asked(2_000).await;
-    for lost in 1..MOST_LOST {
-        db.claim_one(2_000 + i64::from(lost) * 1_000).await;
-        assert_eq!(
-            db.sweep(2_500 + i64::from(lost) * 1_000).await,
-            Swept {
-                requeued: 1,
-                failed: 0
-            }
-        );
-    }
-    let last = db.claim_one(9_000).await;
-
-    assert_eq!(
-        db.sweep(9_500).await,
-        Swept {
-            requeued: 0,
-            failed: 1
-        }
-    );
-
-    let reply = db.reply_to(conversation, &question).await;
-    assert!(
-        matches!(&reply.state, ReplyState::Failed(failure) if failure.code == "worker_lost"),
-        "{reply:?}"
-    );
-    assert_eq!((reply.attempts, reply.finished), (MOST_LOST, Some(at(9_500))));
-    assert_eq!(db.finish(last, answer(7), 9_501).await, Finished::LeaseLost);
-}
-
-pub(super) async fn a_renewed_lease_lasts(db: Database) {
-    db.asked(2_000).await;
-    let lease = db.claim_one(2_000).await;
-
-    assert_eq!(
-        db.store
-            .renew_leases(vec![lease], at(2_090), LEASE)
-            .await
-            .unwrap(),
-        []
-    );
-
-    assert_eq!(db.sweep(2_150).await, Swept::default());
-    assert_eq!(db.finish(lease, answer(7), 2_160).await, Finished::Stored);
-}
-
-pub(super) async fn a_clock_set_back_hides_no_retry(db: Database) {
-    let day = 86_400_000_000;
-    db.asked(day).await;
-
-    assert_eq!(
-        db.claim(1_000).await,
-        [],
-        "the clock stands a day before the message"
-    );
-    db.sweep(1_000).await;
-
-    assert_eq!(db.claim(1_000).await.len(), 1);
-}
-
-pub(super) async fn a_restart_reclaims_everything(db: Database) {
-    let (conversation, question) = db.asked(2_000).await;
-    db.claim_one(2_000).await;
-
-    assert_eq!(
-        db.store.reclaim_replies(at(2_001), MOST_LOST).await.unwrap(),
-        Swept {
-            requeued: 1,
-            failed: 0
-        },
-        "long before the lease ends"
-    );
-
-    assert_eq!(
-        db.reply_to(conversation, &question).await.state,
-        ReplyState::Queued
-    );
-    assert_eq!(db.claim(2_001).await[0].attempts, 2);
 }
 
 pub(super) async fn an_append_wakes_the_workers(db: Database) {

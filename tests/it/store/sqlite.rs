@@ -172,7 +172,7 @@ async fn every_earlier_schema_is_upgraded_in_place_with_nothing_lost() {
         .await;
         assert_eq!(texts(&found.messages), ["STRASSE first"], "version {version}");
         assert_eq!(
-            store.until_due(at(0)).await.unwrap(),
+            store.until_due(Vec::new(), at(0)).await.unwrap(),
             None,
             "old messages are not replied to"
         );

@@ -2,17 +2,24 @@
 //!
 //! - [`Server`] runs the program in a directory of its own and ends it when dropped.
 //! - [`Client`] speaks JSON to it; [`Raw`] speaks bytes, for what a well-behaved client cannot say.
+//! - [`sse::Reader`] reads live events over as many connections as it takes.
+//! - [`EventStream`] reads what somebody sees who watches.
 //! - [`postgres`] has servers and databases of PostgreSQL.
+//! - [`upstream`] is a provider of models that does what the prompt says.
 //! - [`proxy`] is a network that fails on demand, for what stands behind it.
 //! - [`eventually`] is the only way to wait: a condition and a deadline, never a hopeful pause.
 
 mod client;
+mod events;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 mod raw;
 mod server;
+pub(crate) mod sse;
+pub(crate) mod upstream;
 
 pub(crate) use client::{Answer, Client, query, texts};
+pub(crate) use events::{Came, EventStream, Frame, names, written};
 pub(crate) use raw::Raw;
 pub(crate) use server::{Builder, DEFAULT_KEY, Run, Server};
 

@@ -95,15 +95,22 @@ impl Raw {
     async fn chunks(&mut self) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {
-            let line = String::from_utf8(self.take_until(b"\r\n").await?).map_err(Error::other)?;
-            let size = line.split([';', '\r']).next().unwrap_or_default();
-            let size = usize::from_str_radix(size, 16).map_err(Error::other)?;
-            body.extend(self.take(size).await?);
-            self.take_until(b"\r\n").await?;
-            if size == 0 {
+            let chunk = self.chunk().await?;
+            if chunk.is_empty() {
                 return Ok(body);
             }
+            body.extend(chunk);
         }
+    }
+
+    /// Reads the next chunk of a body that comes in chunks; the last is empty.
+    pub(crate) async fn chunk(&mut self) -> Result<Vec<u8>> {
+        let line = String::from_utf8(self.take_until(b"\r\n").await?).map_err(Error::other)?;
+        let size = line.split([';', '\r']).next().unwrap_or_default();
+        let size = usize::from_str_radix(size, 16).map_err(Error::other)?;
+        let chunk = self.take(size).await?;
+        self.take_until(b"\r\n").await?;
+        Ok(chunk)
     }
 
     async fn take_until(&mut self, end: &[u8]) -> Result<Vec<u8>> {
@@ -139,7 +146,7 @@ impl Raw {
     }
 }
 
-fn headers_of(head: &str) -> Result<HeaderMap> {
+pub(super) fn headers_of(head: &str) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in head.lines().skip(1).filter_map(|line| line.split_once(':')) {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(Error::other)?;

@@ -159,6 +159,12 @@ impl Builder {
         self
     }
 
+    /// Gives it this to read.
+    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self
+    }
+
     /// Lets another program start ours, in its own process: `program arguments… engagement …`.
     pub(crate) fn under(self, program: &str, arguments: &[&str]) -> Self {
         let mut wrapped = Command::new(program);
@@ -202,7 +208,8 @@ impl Builder {
         self.launch_into(Stdio::null())
     }
 
-    fn launch_into(mut self, stdout: Stdio) -> Server {
+    /// ... and writes its stdout there.
+    pub(crate) fn launch_into(mut self, stdout: Stdio) -> Server {
         let stderr = NamedTempFile::new().expect("a file for stderr");
         let child = self
             .command

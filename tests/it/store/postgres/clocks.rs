@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engagement::{
-    model::{ConversationId, Finished, NewMessage, Outcome, Role, Swept, Timestamp},
+    model::{ConversationId, Finished, NewMessage, Outcome, Role, Swept, Timestamp, Told},
     store::{
         Claimant, ConversationStore, ReplyStore,
         postgres::{LeaseClock, Options},
@@ -55,7 +55,12 @@ impl World {
     }
 
     async fn claims(&self, now: Timestamp) -> usize {
-        let claimed = self.node.store.claim_replies(10, now, LEASE).await.unwrap();
+        let claimed = self
+            .node
+            .store
+            .claim_replies(10, Vec::new(), now, LEASE)
+            .await
+            .unwrap();
         claimed.len()
     }
 
@@ -65,7 +70,7 @@ impl World {
     }
 
     async fn is_due(&self, now: Timestamp) -> bool {
-        let until = self.node.store.until_due(now).await.unwrap();
+        let until = self.node.store.until_due(Vec::new(), now).await.unwrap();
         until.is_some_and(|until| until < A_MOMENT)
     }
 }
@@ -103,7 +108,7 @@ async fn promises(lease_clock: LeaseClock) -> Option<Vec<(&'static str, bool)>> 
     let claimed = world
         .node
         .store
-        .claim_replies(1, world.right, LEASE)
+        .claim_replies(1, Vec::new(), world.right, LEASE)
         .await
         .unwrap();
     let lease = claimed[0].lease;
@@ -152,7 +157,7 @@ async fn promises(lease_clock: LeaseClock) -> Option<Vec<(&'static str, bool)>> 
     let claimed = world
         .node
         .store
-        .claim_replies(1, world.right, LEASE)
+        .claim_replies(1, Vec::new(), world.right, LEASE)
         .await
         .unwrap();
     let retry = Outcome::Retry {
@@ -161,7 +166,7 @@ async fn promises(lease_clock: LeaseClock) -> Option<Vec<(&'static str, bool)>> 
     let finished = world
         .node
         .store
-        .finish_reply(claimed[0].lease, retry, world.ahead)
+        .finish_reply(claimed[0].lease, retry, Told::default(), world.ahead)
         .await;
     assert_eq!(finished.unwrap(), Finished::Stored);
     kept.push((

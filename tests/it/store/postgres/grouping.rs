@@ -6,7 +6,7 @@ use std::{
 };
 
 use engagement::{
-    model::{ConversationId, Finished, MessageId, MessageText, Outcome, Role},
+    model::{Answer, ConversationId, Finished, MessageId, MessageText, Outcome, Role, Told},
     store::{ConversationStore, Error, ReplyStore, postgres::Options},
 };
 use futures_util::future::join_all;
@@ -156,7 +156,10 @@ impl Turmoil<'_> {
         let node = &self.nodes[at % 2];
         while self.goes_on() {
             let now = node.clock.now();
-            let claimed = node.store.claim_replies(8, now, Duration::from_secs(30)).await;
+            let claimed = node
+                .store
+                .claim_replies(8, Vec::new(), now, Duration::from_secs(30))
+                .await;
             let claimed = claimed.expect("no error");
             let finish = claimed.into_iter().map(|claimed| async move {
                 let lost = node
@@ -166,9 +169,9 @@ impl Turmoil<'_> {
                 lost.expect("no error");
                 let id = node.ids.message(now);
                 let text = MessageText::parse("answer").unwrap();
-                let answer = Outcome::Answered { id, text };
+                let answer = Outcome::Answered(Answer::new(id, text));
                 node.store
-                    .finish_reply(claimed.lease, answer, now)
+                    .finish_reply(claimed.lease, answer, Told::default(), now)
                     .await
                     .expect("no error")
             });

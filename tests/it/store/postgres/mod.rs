@@ -1,6 +1,7 @@
 //! What only PostgreSQL has: a server that others use too, that has a clock, plans, locks and limits of its own.
 
 mod clocks;
+mod exercise;
 mod grouping;
 mod notices;
 mod opening;
@@ -8,18 +9,23 @@ mod plans;
 mod purge;
 mod replica;
 mod schema;
+mod telling;
 mod timeouts;
 mod tls;
+mod turning;
+mod watching;
+
+use std::time::Duration;
 
 use engagement::{
     clock::Clock,
     ids::IdSource,
     model::{
-        ConversationId, Description, Message, MessageFilter, MessageId, MessageQuery, MessageText,
-        NewConversation, NewMessage, PageNumber, PageSize, Role,
+        ClaimedReply, ConversationId, Description, Event, Message, MessageFilter, MessageId, MessageQuery,
+        MessageText, NewConversation, NewMessage, NewReply, PageNumber, PageSize, ReplyOptions, Role,
     },
     store::{
-        ConversationStore, Error, PageAnswer,
+        ConversationStore, Error, EventStore, PageAnswer, ReplyStore,
         postgres::{Options, PostgresStore},
     },
 };
@@ -55,6 +61,7 @@ impl Node {
             title: None,
             description: Description::parse("A description").unwrap(),
             now: self.clock.now(),
+            options: ReplyOptions::default(),
         };
         Ok(self.store.create_conversation(new).await?.id)
     }
@@ -66,7 +73,39 @@ impl Node {
             conversation: to,
             role,
             text: MessageText::parse(text).unwrap(),
+            reply: NewReply::default(),
             now,
+        }
+    }
+
+    /// A user message whose reply takes turns.
+    pub(crate) fn asking(&self, to: ConversationId, text: &str) -> NewMessage {
+        let mut new = self.message(to, Role::User, text);
+        new.reply.lane = Some("far".to_owned());
+        new
+    }
+
+    pub(crate) async fn ask(&self, to: ConversationId, text: &str) -> MessageId {
+        let asked = self.store.append_message(self.asking(to, text)).await.unwrap();
+        asked.expect("the conversation exists").id
+    }
+
+    pub(crate) async fn claim(&self, limit: usize) -> Vec<ClaimedReply> {
+        let lease = Duration::from_secs(30);
+        let claimed = self
+            .store
+            .claim_replies(limit, Vec::new(), self.clock.now(), lease);
+        claimed.await.unwrap()
+    }
+
+    /// All that happened after an event.
+    pub(crate) async fn events(&self, of: ConversationId, mut after: u64) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let more = self.store.events(of, None, after).await.unwrap().unwrap().events;
+            let Some(last) = more.last() else { return events };
+            after = last.number;
+            events.extend(more);
         }
     }
 

@@ -37,7 +37,12 @@ async fn an_append_on_one_node_wakes_the_workers_of_another() {
     eprintln!("woken after {took:?}");
     assert!(took < POLL / 2, "sooner than by polling: {took:?}");
     assert!(
-        other.store.until_due(other.clock.now()).await.unwrap().is_some(),
+        other
+            .store
+            .until_due(Vec::new(), other.clock.now())
+            .await
+            .unwrap()
+            .is_some(),
         "and there is something to do"
     );
 }

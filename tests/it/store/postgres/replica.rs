@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use engagement::{
     model::{
-        ConversationId, Finished, MessageFilter, MessageText, Needle, Outcome, PageNumber, ReplyState, Role,
-        RoleFilter,
+        Answer, ConversationId, Finished, MessageFilter, MessageText, Needle, Outcome, PageNumber,
+        ReplyState, Role, RoleFilter, Told,
     },
     store::{ConversationStore, PageAnswer, ReplyStore, postgres::Options},
 };
@@ -139,19 +139,29 @@ async fn lists_come_from_the_replica_and_everything_else_from_the_primary() {
     );
     let reply = node.store.reply(conversation, question).await.unwrap();
     assert_eq!(reply.expect("a reply").state, ReplyState::Queued);
-    assert!(node.store.until_due(node.clock.now()).await.unwrap().is_some());
-    let claimed = node.store.claim_replies(1, node.clock.now(), SOON).await.unwrap();
-    let answer = Outcome::Answered {
-        id: node.ids.message(node.clock.now()),
-        text: MessageText::parse("an answer").unwrap(),
-    };
+    assert!(
+        node.store
+            .until_due(Vec::new(), node.clock.now())
+            .await
+            .unwrap()
+            .is_some()
+    );
+    let claimed = node
+        .store
+        .claim_replies(1, Vec::new(), node.clock.now(), SOON)
+        .await
+        .unwrap();
+    let answer = Outcome::Answered(Answer::new(
+        node.ids.message(node.clock.now()),
+        MessageText::parse("an answer").unwrap(),
+    ));
     let finished = node
         .store
-        .finish_reply(claimed[0].lease, answer, node.clock.now())
+        .finish_reply(claimed[0].lease, answer, Told::default(), node.clock.now())
         .await;
     assert_eq!(finished.unwrap(), Finished::Stored);
     let reply = node.store.reply(conversation, question).await.unwrap().unwrap();
-    assert!(matches!(reply.state, ReplyState::Succeeded(Some(_))), "{reply:?}");
+    assert!(matches!(reply.state, ReplyState::Succeeded), "{reply:?}");
 
     pair.lag(false).await;
     eventually("the list has it all", SOON, async || {

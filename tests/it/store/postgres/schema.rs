@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use engagement::{
     model::{
-        Conversation, ConversationId, MessageFilter, MessageId, MessagePage, Needle, PageNumber, RoleFilter,
+        Conversation, ConversationId, Happening, MessageFilter, MessageId, MessagePage, Needle, PageNumber,
+        RoleFilter,
     },
     store::{
         ConversationStore, PageAnswer, ReplyStore,
@@ -20,7 +21,7 @@ use crate::{
     support::{self, postgres::TestDatabase},
 };
 
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     (
         "0001_conversations_and_messages",
         include_str!("../../../../migrations/postgres/0001_conversations_and_messages.sql"),
@@ -44,6 +45,10 @@ const MIGRATIONS: [(&str, &str); 6] = [
     (
         "0006_copies",
         include_str!("../../../../migrations/postgres/0006_copies.sql"),
+    ),
+    (
+        "0007_events",
+        include_str!("../../../../migrations/postgres/0007_events.sql"),
     ),
 ];
 
@@ -284,8 +289,18 @@ async fn every_earlier_schema_is_upgraded_with_nothing_lost() {
             ["STRASSE first"],
             "version {version}"
         );
-        let due = node.store.until_due(at(0)).await.unwrap();
+        let due = node.store.until_due(Vec::new(), at(0)).await.unwrap();
         assert_eq!(due, None, "old messages are not replied to");
+        let events = node.events(ConversationId::from(OLD), 0).await;
+        let said = events.iter().filter_map(|event| match &event.what {
+            Happening::MessageCreated { message, .. } => Some(message.text.as_str()),
+            _ => None,
+        });
+        assert_eq!(
+            said.collect::<Vec<_>>(),
+            ["STRASSE first", "second", "Third"],
+            "what was said can be watched, version {version}"
+        );
 
         let client = database.client().await;
         let sql = "SELECT array_agg(seq ORDER BY messages.created_at, messages.id) = '{1,2,3}' AND min(last_seq) = 3

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cut, Direction, Verdict};
+use super::{Cut, Direction, Upstream, Verdict};
 
 /// How the network is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub(super) enum Mode {
 /// What a test thinks of a chunk.
 type Judge = Box<dyn FnMut(&[u8]) -> Verdict + Send>;
 
+/// How long the next connection lives.
+pub(super) type Lives = Box<dyn FnMut() -> Duration + Send>;
+
 /// What is armed.
 pub(super) enum Hook {
     None,
@@ -31,6 +35,10 @@ pub(super) enum Hook {
 pub(super) struct Control {
     mode: watch::Sender<Mode>,
     hook: Mutex<Hook>,
+    /// Where new connections lead.
+    upstream: Mutex<Upstream>,
+    /// For ever, where nothing is said.
+    lives: Mutex<Option<Lives>>,
     /// Cancelled to reset the connections that are open, then replaced for those to come.
     reset: Mutex<CancellationToken>,
     pub(super) connections: AtomicUsize,
@@ -40,10 +48,12 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(upstream: Upstream) -> Self {
         Self {
             mode: watch::Sender::new(Mode::Pass),
             hook: Mutex::new(Hook::None),
+            upstream: Mutex::new(upstream),
+            lives: Mutex::new(None),
             reset: Mutex::new(CancellationToken::new()),
             connections: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
@@ -61,6 +71,22 @@ impl Control {
         let mut modes = self.mode.subscribe();
         // The sender is `self`: it cannot be gone.
         modes.wait_for(goes_on).await.map_or(Mode::Refuse, |mode| *mode)
+    }
+
+    pub(super) fn lead_to(&self, upstream: Upstream) {
+        *lock(&self.upstream) = upstream;
+    }
+
+    pub(super) fn upstream(&self) -> Upstream {
+        lock(&self.upstream).clone()
+    }
+
+    pub(super) fn limit_lives(&self, lives: Lives) {
+        *lock(&self.lives) = Some(lives);
+    }
+
+    pub(super) fn life(&self) -> Option<Duration> {
+        lock(&self.lives).as_mut().map(|next| next())
     }
 
     pub(super) fn reset_token(&self) -> CancellationToken {

@@ -14,8 +14,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use control::{Control, Hook, Mode};
@@ -62,9 +64,9 @@ impl Proxy {
     pub(crate) async fn start(upstream: Upstream) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("the port's number");
-        let control = Arc::new(Control::new());
+        let control = Arc::new(Control::new(upstream));
         let stop = CancellationToken::new();
-        let accepting = accept(listener, upstream, Arc::clone(&control));
+        let accepting = accept(listener, Arc::clone(&control));
         tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
         Self {
             address,
@@ -103,6 +105,16 @@ impl Proxy {
     /// Resets every connection there is. New ones are served.
     pub(crate) fn reset_all(&self) {
         self.control.reset_all();
+    }
+
+    /// New connections lead to this server: the old one may have come back under another address.
+    pub(crate) fn lead_to(&self, upstream: Upstream) {
+        self.control.lead_to(upstream);
+    }
+
+    /// Each connection that is made from now on is reset when its time is over.
+    pub(crate) fn limit_lives(&self, lives: impl FnMut() -> Duration + Send + 'static) {
+        self.control.limit_lives(Box::new(lives));
     }
 
     /// Cuts the first connection on which a client sends these bytes, in one piece or in several.
@@ -159,7 +171,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: Upstream, control: Arc<Control>) {
+async fn accept(listener: TcpListener, control: Arc<Control>) {
     loop {
         // Out of descriptors, say: the client sees that nothing answers, and so does the test.
         let Ok((client, _)) = listener.accept().await else {
@@ -168,11 +180,26 @@ async fn accept(listener: TcpListener, upstream: Upstream, control: Arc<Control>
         };
         control.connections.fetch_add(1, Ordering::SeqCst);
         control.open.fetch_add(1, Ordering::SeqCst);
-        let (upstream, control) = (upstream.clone(), Arc::clone(&control));
         // Taken here, so that a reset that comes after `connections` was counted is not missed.
-        let reset = control.reset_token();
+        let reset = control.reset_token().child_token();
+        let (upstream, life) = (control.upstream(), control.life());
+        let control = Arc::clone(&control);
         tokio::spawn(async move {
-            serve(client, &upstream, &control, &reset).await;
+            let served = serve(client, &upstream, &control, &reset);
+            match life {
+                None => served.await,
+                Some(life) => {
+                    let expired = async {
+                        sleep(life).await;
+                        reset.cancel();
+                    };
+                    tokio::pin!(served);
+                    tokio::select! {
+                        () = &mut served => {}
+                        () = expired => served.await,
+                    }
+                }
+            }
             control.open.fetch_sub(1, Ordering::SeqCst);
         });
     }

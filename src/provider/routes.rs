@@ -1,0 +1,199 @@
+//! Which models there are, who offers them, and who is asked when they fail.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::{Provider, rules::Rules};
+
+/// The built-in provider's name, and that of its only model.
+pub const RULES: &str = "rules";
+
+/// A provider's name and one of its models, as the operator wrote it.
+pub type Named = (String, String);
+
+/// A provider with its name and its limits.
+pub struct Backend {
+    /// Its configured name.
+    pub name: String,
+    /// The models that it offers; `*` stands for any.
+    pub models: Vec<String>,
+    /// Who is asked instead when it fails, in this order.
+    pub fallback: Vec<Named>,
+    /// What lies between here and a provider that is somewhere else; `None` for the built-in one, which answers at once and
+    /// without history.
+    pub remote: Option<Remote>,
+    /// Who answers.
+    pub provider: Arc<dyn Provider>,
+}
+
+/// The limits of a provider that is somewhere else.
+pub struct Remote {
+    /// How many prompts may be there at once.
+    pub permits: Arc<Semaphore>,
+    /// How many bytes of instructions, history and message its models can read.
+    pub window: usize,
+}
+
+impl Remote {
+    /// So many prompts at once, of so many bytes.
+    pub fn new(concurrency: usize, window: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(concurrency)),
+            window,
+        }
+    }
+}
+
+impl Backend {
+    /// The built-in rules.
+    pub fn rules() -> Self {
+        Self {
+            name: RULES.to_owned(),
+            models: vec![RULES.to_owned()],
+            fallback: Vec::new(),
+            remote: None,
+            provider: Arc::new(Rules),
+        }
+    }
+
+    fn offers(&self, model: &str) -> bool {
+        self.models
+            .iter()
+            .any(|offered| offered == model || offered == "*")
+    }
+
+    /// A place for one more prompt; `None` when there is none.
+    pub fn try_enter(&self) -> Option<Entered> {
+        match &self.remote {
+            None => Some(Entered(None)),
+            Some(remote) => {
+                let permit = Arc::clone(&remote.permits).try_acquire_owned().ok()?;
+                Some(Entered(Some(permit)))
+            }
+        }
+    }
+
+    /// Waits for a place.
+    pub async fn enter(&self) -> Entered {
+        match &self.remote {
+            None => Entered(None),
+            // The semaphore is never closed.
+            Some(remote) => Entered(Arc::clone(&remote.permits).acquire_owned().await.ok()),
+        }
+    }
+}
+
+/// A prompt's place at a provider.
+pub struct Entered(#[expect(dead_code, reason = "held until it is dropped")] Option<OwnedSemaphorePermit>);
+
+/// A provider and the model that it is asked for.
+#[derive(Clone, Copy)]
+pub struct Choice<'a> {
+    /// Who is asked.
+    pub backend: &'a Backend,
+    /// For which model, as the provider calls it.
+    pub model: &'a str,
+}
+
+/// Every provider.
+pub struct Providers {
+    backends: Vec<Backend>,
+    default: Named,
+    freed: Notify,
+}
+
+impl Providers {
+    /// Nothing but the built-in rules.
+    pub fn rules() -> Self {
+        Self {
+            backends: vec![Backend::rules()],
+            default: (RULES.to_owned(), RULES.to_owned()),
+            freed: Notify::new(),
+        }
+    }
+
+    /// These providers and the built-in rules; who names no model gets the default one.
+    pub fn new(backends: Vec<Backend>, default: Named) -> Self {
+        Self {
+            backends: backends.into_iter().chain([Backend::rules()]).collect(),
+            default,
+            freed: Notify::new(),
+        }
+    }
+
+    /// Whether nobody but the built-in rules answers: then no options matter.
+    pub fn are_rules_only(&self) -> bool {
+        self.backends.iter().all(|backend| backend.remote.is_none())
+    }
+
+    /// Who is asked for a model: `model`, of the first provider that offers it, or `provider/model`; without one, the default.
+    /// `None` when nobody offers it.
+    pub fn choose<'a>(&'a self, model: Option<&'a str>) -> Option<Choice<'a>> {
+        let Some(model) = model else {
+            return self.named(&self.default);
+        };
+        let first = self
+            .backends
+            .iter()
+            .find(|backend| backend.models.iter().any(|offered| offered == model));
+        if let Some(backend) = first {
+            return Some(Choice { backend, model });
+        }
+        let (name, model) = model.split_once('/')?;
+        let backend = self.backends.iter().find(|backend| backend.name == name)?;
+        (!model.is_empty() && backend.offers(model)).then_some(Choice { backend, model })
+    }
+
+    /// Who is asked in turn: the choice, then those to fall back on.
+    pub fn chain<'a>(&'a self, first: Choice<'a>) -> impl Iterator<Item = Choice<'a>> {
+        let others = first
+            .backend
+            .fallback
+            .iter()
+            .filter_map(|named| self.named(named));
+        std::iter::once(first).chain(others)
+    }
+
+    /// The providers that have no place for another prompt.
+    pub fn full(&self) -> Vec<String> {
+        let full = |backend: &&Backend| {
+            let remote = backend.remote.as_ref();
+            remote.is_some_and(|remote| remote.permits.available_permits() == 0)
+        };
+        self.backends
+            .iter()
+            .filter(full)
+            .map(|backend| backend.name.clone())
+            .collect()
+    }
+
+    /// A single provider, which answers at once.
+    pub fn only(provider: Arc<dyn Provider>) -> Self {
+        let (name, model) = ("only".to_owned(), "only".to_owned());
+        let backend = Backend {
+            name: name.clone(),
+            models: vec![model.clone()],
+            fallback: Vec::new(),
+            remote: None,
+            provider,
+        };
+        Self::new(vec![backend], (name, model))
+    }
+
+    /// The most bytes that any model can read.
+    pub fn widest(&self) -> usize {
+        let windows = self.backends.iter().filter_map(|backend| backend.remote.as_ref());
+        windows.map(|remote| remote.window).max().unwrap_or(0)
+    }
+
+    /// Told whenever a provider may have a place again.
+    pub fn freed(&self) -> &Notify {
+        &self.freed
+    }
+
+    fn named<'a>(&'a self, (name, model): &'a Named) -> Option<Choice<'a>> {
+        let backend = self.backends.iter().find(|backend| backend.name == *name)?;
+        Some(Choice { backend, model })
+    }
+}

@@ -1,0 +1,278 @@
+//! Asks those who can answer, one after the other, and tells what they write.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use tokio::{sync::mpsc, time::sleep};
+
+use super::{
+    backoff, history,
+    teller::Teller,
+    work::{Lost, Work},
+};
+use crate::{
+    model::{
+        Account, Answer, ClaimedReply, Context, Failure, FinishReason, Line, MessageText, Outcome,
+        ReplyOptions, Told,
+    },
+    provider::{
+        Completion, PIECES, Prompt, Refusal,
+        routes::{Choice, Entered},
+    },
+    telemetry::ids::Logged,
+};
+
+/// What came of asking.
+pub(super) struct Asked {
+    pub(super) outcome: Outcome,
+    pub(super) told: Told,
+    /// Who was asked last.
+    pub(super) provider: String,
+}
+
+/// An answer as one provider gave it.
+struct Written {
+    text: MessageText,
+    cut: bool,
+    completion: Completion,
+    told: Told,
+}
+
+/// Why one provider gave none.
+enum Unwritten {
+    Refused(Refusal, Told),
+    Lost(Lost),
+}
+
+impl From<Lost> for Unwritten {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+/// Asks until somebody answers, or nobody is left. `entered` is told when the reply has a place at a provider that is somewhere else.
+pub(super) async fn ask(
+    work: &Work<'_>,
+    claimed: ClaimedReply,
+    entered: impl FnOnce(),
+) -> Result<Asked, Lost> {
+    let providers = &work.engine.providers;
+    let Context { options, history } = if providers.are_rules_only() {
+        Context {
+            options: ReplyOptions::default(),
+            history: Vec::new(),
+        }
+    } else {
+        work.context(providers.widest()).await?
+    };
+    let model = options.model.as_ref().map(|name| name.as_str().to_owned());
+    let Some(first) = providers.choose(model.as_deref()) else {
+        let failure = Failure::new("unknown_model", "No model of this name is configured.");
+        return Ok(Asked {
+            outcome: Outcome::Failed(failure),
+            told: Told::default(),
+            provider: String::new(),
+        });
+    };
+    let mut place = Some(enter(work, first).await?);
+    if first.backend.remote.is_some() {
+        entered();
+    }
+    let mut refusals = Refusals::default();
+    let mut last = first;
+    for choice in providers.chain(first) {
+        let Some(_place) = place.take().or_else(|| choice.backend.try_enter()) else {
+            continue;
+        };
+        last = choice;
+        match write_fitting(work, choice, &options, &history, &claimed.prompt).await {
+            Ok(written) => {
+                return Ok(Asked {
+                    told: written.told,
+                    outcome: answered(work, choice, written),
+                    provider: choice.backend.name.clone(),
+                });
+            }
+            Err(Unwritten::Lost(why)) => return Err(why),
+            Err(Unwritten::Refused(refusal, told)) => refusals.add(work, choice, refusal, told),
+        }
+    }
+    let told = refusals.told;
+    Ok(Asked {
+        outcome: refusals.outcome(work, claimed.retries),
+        told,
+        provider: last.backend.name.clone(),
+    })
+}
+
+/// Waits for a place, for as long as the reply is wanted.
+async fn enter(work: &Work<'_>, choice: Choice<'_>) -> Result<Entered, Lost> {
+    tokio::select! {
+        biased;
+        () = work.running.called_off() => Err(Lost::CalledOff),
+        () = work.engine.shutdown.forced() => Err(Lost::Forced),
+        entered = choice.backend.enter() => Ok(entered),
+    }
+}
+
+/// Asks with as much history as fits, and with less of it when the provider says that it was too much.
+async fn write_fitting(
+    work: &Work<'_>,
+    choice: Choice<'_>,
+    options: &ReplyOptions,
+    history: &[Line],
+    text: &MessageText,
+) -> Result<Written, Unwritten> {
+    let window = choice.backend.remote.as_ref().map_or(0, |remote| remote.window);
+    let instructions = options
+        .instructions
+        .as_ref()
+        .map_or(0, |text| text.as_str().len());
+    let room = window.saturating_sub(instructions + text.as_str().len());
+    let mut history = history::fitting(history, room);
+    loop {
+        let prompt = Prompt {
+            history: history.to_owned(),
+            text: text.clone(),
+            model: choice.model.to_owned(),
+            options: options.clone(),
+        };
+        match write(work, choice, &prompt).await {
+            Err(Unwritten::Refused(Refusal::TooLong(_), _)) if !history.is_empty() => {
+                let bytes: usize = history.iter().map(|line| line.text.as_str().len()).sum();
+                history = history::fitting(history, bytes / 2);
+            }
+            written => return written,
+        }
+    }
+}
+
+/// Asks once.
+async fn write(work: &Work<'_>, choice: Choice<'_>, prompt: &Prompt) -> Result<Written, Unwritten> {
+    let mut teller = Teller::new(work, choice.backend.remote.is_some());
+    let (pieces, mut arriving) = mpsc::channel(PIECES);
+    let answering = AssertUnwindSafe(choice.backend.provider.answer(prompt, pieces)).catch_unwind();
+    tokio::pin!(answering);
+    let (mut is_open, mut ended) = (true, None);
+    // Until the answer ended and all of it has arrived.
+    while is_open || ended.is_none() {
+        let due = teller.due();
+        let pause = async {
+            if let Some(due) = due.filter(|due| !due.is_zero()) {
+                sleep(due).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = work.running.called_off() => return Err(Lost::CalledOff.into()),
+            () = work.engine.shutdown.forced() => return Err(Lost::Forced.into()),
+            // In front, so that the provider begins before its beginning is told.
+            end = &mut answering, if ended.is_none() => ended = Some(end),
+            () = pause, if due.is_some() && ended.is_none() => {
+                let telling = teller.tell();
+                tokio::pin!(telling);
+                loop {
+                    tokio::select! {
+                        told = &mut telling => break told?,
+                        // It goes on meanwhile, so that the store's pauses are not taken for its own.
+                        end = &mut answering, if ended.is_none() => ended = Some(end),
+                    }
+                }
+            }
+            piece = arriving.recv(), if is_open => match piece {
+                Some(piece) if !teller.push(&piece) => {
+                    // There is no room for more: the provider is let go.
+                    ended = Some(Ok(Ok(Completion { finish: FinishReason::Length, ..Completion::default() })));
+                    is_open = false;
+                }
+                Some(_) => {}
+                None => is_open = false,
+            },
+        }
+    }
+    let told = teller.told();
+    let refused = |refusal| Err(Unwritten::Refused(refusal, told));
+    match ended {
+        Some(Ok(Ok(completion))) => match teller.finish() {
+            (Some(text), cut) => Ok(Written {
+                text,
+                cut,
+                completion,
+                told,
+            }),
+            (None, _) => refused(Refusal::Fail(Failure::new(
+                "empty_reply",
+                "The assistant answered with an empty text.",
+            ))),
+        },
+        Some(Ok(Err(refusal))) => refused(refusal),
+        Some(Err(_)) | None => {
+            tracing::error!(conversation = %Logged(work.lease.conversation), "the provider panicked");
+            refused(Refusal::Fail(Failure::new(
+                "internal_error",
+                "The assistant failed unexpectedly.",
+            )))
+        }
+    }
+}
+
+fn answered(work: &Work<'_>, choice: Choice<'_>, written: Written) -> Outcome {
+    if written.cut {
+        tracing::warn!(conversation = %Logged(work.lease.conversation), "reply cut at the limit");
+    }
+    let Completion { finish, usage, model } = written.completion;
+    Outcome::Answered(Answer {
+        id: work.engine.ids.message(work.engine.clock.now()),
+        text: written.text,
+        finish,
+        truncated: written.cut,
+        account: match &choice.backend.remote {
+            None => Account::default(),
+            Some(_) => Account {
+                provider: choice.backend.name.clone(),
+                model: model.unwrap_or_else(|| choice.model.to_owned()),
+                usage,
+            },
+        },
+    })
+}
+
+/// Why those who were asked did not answer.
+#[derive(Default)]
+struct Refusals {
+    last: Option<Refusal>,
+    told: Told,
+}
+
+impl Refusals {
+    /// If another try at anybody can help, it is worth one.
+    fn add(&mut self, work: &Work<'_>, choice: Choice<'_>, refusal: Refusal, told: Told) {
+        let (Refusal::Retry { failure, .. } | Refusal::TooLong(failure) | Refusal::Fail(failure)) = &refusal;
+        tracing::debug!(
+            conversation = %Logged(work.lease.conversation), provider = choice.backend.name, code = failure.code,
+            "a provider gave no answer"
+        );
+        if !matches!(self.last, Some(Refusal::Retry { .. })) {
+            self.last = Some(refusal);
+        }
+        self.told = Told {
+            bytes: self.told.bytes.max(told.bytes),
+        };
+    }
+
+    fn outcome(self, work: &Work<'_>, retries: u32) -> Outcome {
+        let engine = work.engine;
+        match self.last {
+            Some(Refusal::Retry { after, .. }) if retries < engine.settings.most_retries => Outcome::Retry {
+                after: backoff::pause(&engine.settings, retries, after, engine.ids.jitter()),
+            },
+            Some(Refusal::Retry { failure, .. } | Refusal::TooLong(failure) | Refusal::Fail(failure)) => {
+                Outcome::Failed(failure)
+            }
+            None => Outcome::Failed(Failure::new(
+                "internal_error",
+                "The assistant failed unexpectedly.",
+            )),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The service within the test's own process, whose replies come from a script: for what no real model does on command.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use engagement::{
+    app::database,
+    clock::Clock,
+    config::{Config, ReplySettings, Settings},
+    http::{self, Http, Listener},
+    ids::IdSource,
+    provider::scripted::{Scripted, Step},
+    reply::{self, Intake},
+    service,
+    shutdown::Shutdown,
+    store::Store,
+};
+
+use super::service::Database;
+use crate::support::{Client, DEFAULT_KEY, EventStream, SOON, eventually, postgres::TestDatabase};
+
+/// A service that can be looked into.
+pub(super) struct Inside {
+    pub(super) client: Client,
+    pub(super) provider: Arc<Scripted>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) shutdown: Shutdown,
+    pub(super) address: SocketAddr,
+    _home: tempfile::TempDir,
+    /// Goes after the store that uses it.
+    _data: Option<TestDatabase>,
+}
+
+impl Database {
+    /// A service whose provider takes these steps.
+    pub(super) async fn inside(self, steps: impl IntoIterator<Item = Step>) -> Inside {
+        self.inside_with(steps, "").await
+    }
+
+    /// The same with these settings, as lines of the file.
+    pub(super) async fn inside_with(self, steps: impl IntoIterator<Item = Step>, settings: &str) -> Inside {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let data = match self {
+            Self::Sqlite => None,
+            Self::Postgres(cluster) => Some(cluster.database().await),
+        };
+        let url = match &data {
+            Some(data) => data.url().to_owned(),
+            None => format!("sqlite://{}", home.path().join("engagement.db").display()),
+        };
+        let lines = format!("listen = \"127.0.0.1:0\"\ndatabase_url = \"{url}\"\n{settings}");
+        let settings: Settings = toml::from_str(&lines).expect("settings");
+        let config = Config::new(&settings).expect("a configuration");
+        let provider = Arc::new(Scripted::new(steps));
+        let store = database::open(&config).await.expect("a database").store;
+        let shutdown = Shutdown::default();
+        let address = start(&config, &provider, &store, &shutdown);
+        Inside {
+            client: Client::new(&format!("http://{address}"), Some(DEFAULT_KEY)),
+            provider,
+            store,
+            shutdown,
+            address,
+            _home: home,
+            _data: data,
+        }
+    }
+}
+
+fn start(
+    config: &Config,
+    provider: &Arc<Scripted>,
+    store: &Arc<dyn Store>,
+    shutdown: &Shutdown,
+) -> SocketAddr {
+    let (clock, ids, intake) = (Clock::system(), IdSource::random(), Intake::default());
+    let providers = Arc::new(provider.far_away());
+    reply::start(
+        Arc::clone(store),
+        Arc::clone(&providers),
+        clock.clone(),
+        ids.clone(),
+        ReplySettings::default(),
+        intake.clone(),
+        shutdown,
+    );
+    let http = Http::new(config.http.clone(), &config.access.key, shutdown.clone());
+    http.open(service::Service::new(
+        Arc::clone(store),
+        clock,
+        ids,
+        intake,
+        providers,
+    ));
+    let listener = Listener::bind(config.http.listen).expect("an address");
+    let address = listener.address();
+    let (router, settings, of_server) = (http::router(&http), config.http.clone(), shutdown.clone());
+    shutdown.spawn(async move {
+        http::serve(listener, router, &settings, &of_server)
+            .await
+            .expect("a server");
+    });
+    address
+}
+
+impl Inside {
+    pub(super) async fn watch(&self, path: &str) -> EventStream {
+        EventStream::open(self.address, path, &[]).await
+    }
+
+    /// Waits until the provider was called so often.
+    pub(super) async fn until_called(&self, times: usize) {
+        eventually("the provider is called", SOON, async || {
+            (self.provider.calls() >= times).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.shutdown.force();
+    }
+}
+
+impl Deref for Inside {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
