@@ -71,6 +71,15 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>> {
     }))
 }
 
+/// Where the body of a request begins, and how long it is; `None` while its head is not complete.
+pub fn parse_request_head(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
+    let Some(end) = memmem::find(bytes, b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let length = header(&bytes[..end + 2], b"content-length").context("a request without content-length")?;
+    Ok(Some((end + 4, std::str::from_utf8(length)?.trim().parse()?)))
+}
+
 fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = head;
     while let Some(end) = memchr::memchr(b'\n', rest) {

@@ -10,6 +10,8 @@ mod process;
 mod reference;
 mod report;
 mod scenario;
+mod stream;
+mod upstream;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -92,6 +94,10 @@ enum What {
     Big,
     /// One node and two on `PostgreSQL`, beside a bare program on the same server; needs `--postgres`.
     Postgres,
+    /// Streamed replies of a fake upstream, beside the same upstream called directly; idle subscribers, and many of one conversation.
+    Stream,
+    /// The fake upstream alone: Chat Completions, streamed on a schedule that the message asks for.
+    Upstream,
     /// The reference server alone.
     Reference {
         /// Raw responses to repeat; small ones of its own without.
@@ -163,6 +169,7 @@ fn run(cli: &Cli) -> Result<bool> {
     raise_file_limit(); // inherited by the servers
     match &cli.what {
         What::Reference { samples } => reference::serve(samples)?,
+        What::Upstream => upstream::serve()?,
         What::Become { program, arguments } => process::turn_into(program, arguments)?,
         What::BareCommit => bare_commit(&cli.flags.settings()?)?,
         What::Load { addr, path, clients } => generate(&cli.flags.settings()?, *addr, path, *clients)?,
@@ -186,6 +193,7 @@ fn measure(flags: &Flags, what: &What) -> Result<bool> {
         What::PostLone,
         What::Memory,
         What::Big,
+        What::Stream,
     ];
     let chosen = match what {
         What::All => &all[..],
@@ -201,6 +209,7 @@ fn measure(flags: &Flags, what: &What) -> Result<bool> {
             What::PostLone => scenario::post_lone::run(&settings, &mut report),
             What::Memory => scenario::memory::run(&settings, &mut report),
             What::Big => scenario::big::run(&settings, &mut report),
+            What::Stream => scenario::stream::run(&settings, &mut report),
             What::Postgres => scenario::postgres::run(&settings, &mut report),
             _ => bail!("no scenario"),
         };

@@ -72,6 +72,13 @@ impl Process {
         Self::start(command, Stdio::inherit()).context("the reference did not start")
     }
 
+    /// Starts this program as the fake upstream.
+    pub fn upstream() -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("upstream");
+        Self::start(command, Stdio::inherit()).context("the upstream did not start")
+    }
+
     fn start(mut command: Command, stderr: Stdio) -> Result<Self> {
         let spawned = Instant::now();
         let mut child = command

@@ -7,6 +7,7 @@ pub mod post_user;
 pub mod postgres;
 pub mod reads;
 pub mod start;
+pub mod stream;
 
 use crate::histogram::Histogram;
 use crate::load::{self, Load, Outcome, Stop};
