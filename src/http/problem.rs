@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::service;
+use crate::{model::ModelName, service};
 
 /// Field by field, what is wrong with it.
 pub(super) type Details = BTreeMap<Cow<'static, str>, Vec<String>>;
@@ -204,6 +204,11 @@ fn message(status: StatusCode) -> &'static str {
     }
 }
 
+/// Nobody offers a model of this name.
+pub(super) fn no_such_model(name: &ModelName) -> String {
+    format!("\"{}\" is not a model that is configured here.", name.as_str())
+}
+
 /// What a client sent, short enough to be sent back.
 pub(super) fn shortened(text: &str) -> &str {
     const MOST: usize = 100;
@@ -229,10 +234,7 @@ impl From<service::Error> for Problem {
             service::Error::NotFound => Self::not_found(),
             service::Error::NoSuchPage => Self::no_such_page(),
             service::Error::NoSuchEvent => Self::no_such_event("after"),
-            service::Error::UnknownModel(name) => Self::invalid_field(
-                "model",
-                format!("\"{}\" is not a model that is configured here.", name.as_str()),
-            ),
+            service::Error::UnknownModel(name) => Self::invalid_field("model", no_such_model(&name)),
             service::Error::Busy => Self::conflict("A reply of this conversation is unfinished."),
             service::Error::Unavailable(cause) => {
                 Self::unavailable("The database is unavailable.").because(cause)

@@ -132,11 +132,14 @@ impl Service {
         offered
     }
 
+    /// Whether anybody offers this model.
+    pub fn offers(&self, model: &ModelName) -> bool {
+        self.providers.choose(Some(model.as_str())).is_some()
+    }
+
     pub(super) fn check_offered(&self, model: Option<&ModelName>) -> Result<()> {
         match model {
-            Some(name) if self.providers.choose(Some(name.as_str())).is_none() => {
-                Err(Error::UnknownModel(name.clone()))
-            }
+            Some(name) if !self.offers(name) => Err(Error::UnknownModel(name.clone())),
             _ => Ok(()),
         }
     }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     http::{Http, layer::admission::admit, problem::Problem},
     model::{ConversationChange, Description, Title},
+    service::Service,
 };
 
 /// What a body can say of a conversation.
@@ -37,14 +38,14 @@ pub(super) async fn create(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     admit(&http, async {
+        let service = http.service()?;
         let mut fields = Fields::parse(&body, FIELDS)?;
         let title = fields.optional_text("title", Title::parse);
         let description = fields.text("description", Description::parse);
-        let options = options::given(&mut fields);
+        let options = options::given(&mut fields, service);
         fields.finish()?;
         let description =
             description.ok_or_else(|| Problem::internal("a description that is neither good nor bad"))?;
-        let service = http.service()?;
         let conversation = service.create_conversation(title, description, options).await?;
         let mut response = json(StatusCode::CREATED, &shapes::Conversation::from(&conversation))?;
         let location = format!("{}/{}", uri.path().trim_end_matches('/'), conversation.id);
@@ -84,7 +85,7 @@ pub(super) async fn change(
     }
     let body = JsonBody::from_request(request, &http).await;
     admit(&http, async {
-        let asked = body.and_then(|JsonBody(body)| parse_change(&body));
+        let asked = body.and_then(|JsonBody(body)| parse_change(&body, service));
         let change = judged_after(service, id, asked).await?;
         let conversation = service.change_conversation(id, change).await?;
         json(StatusCode::OK, &shapes::Conversation::from(&conversation))
@@ -92,7 +93,7 @@ pub(super) async fn change(
     .await
 }
 
-fn parse_change(body: &[u8]) -> Result<ConversationChange, Problem> {
+fn parse_change(body: &[u8], service: &Service) -> Result<ConversationChange, Problem> {
     let mut fields = Fields::parse(body, FIELDS)?;
     let change = ConversationChange {
         title: fields.text_change("title", Title::parse),
@@ -101,7 +102,7 @@ fn parse_change(body: &[u8]) -> Result<ConversationChange, Problem> {
         } else {
             None
         },
-        options: options::change(&mut fields),
+        options: options::change(&mut fields, service),
     };
     fields.finish()?;
     Ok(change)

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     http::{Http, layer::admission::admit, problem::Problem},
     model::{Message, MessageQuery, MessageText, ReplyOptions, Role},
+    service::Service,
 };
 
 /// `POST /conversations/{conversation_id}/messages/create`
@@ -32,7 +33,7 @@ pub(super) async fn create(
     }
     let body = JsonBody::from_request(request, &http).await;
     admit(&http, async {
-        let asked = body.and_then(|JsonBody(body)| parse(&body));
+        let asked = body.and_then(|JsonBody(body)| parse(&body, service));
         let (text, role, options) = judged_after(service, conversation, asked).await?;
         let message = service.create_message(conversation, role, text, options).await?;
         let mut response = json(StatusCode::CREATED, &shapes::Message::from(&message))?;
@@ -54,7 +55,7 @@ const FIELDS: &[&str] = &[
     "busy",
 ];
 
-fn parse(body: &[u8]) -> Result<(MessageText, Role, ReplyOptions), Problem> {
+fn parse(body: &[u8], service: &Service) -> Result<(MessageText, Role, ReplyOptions), Problem> {
     let mut fields = Fields::parse(body, FIELDS)?;
     let text = fields.text("text", MessageText::parse);
     let role = fields.role("role");
@@ -62,7 +63,7 @@ fn parse(body: &[u8]) -> Result<(MessageText, Role, ReplyOptions), Problem> {
         options::refuse(&mut fields);
         ReplyOptions::default()
     } else {
-        options::given(&mut fields)
+        options::given(&mut fields, service)
     };
     fields.finish()?;
     text.zip(role)

@@ -3,8 +3,10 @@
 use std::num::NonZeroU32;
 
 use super::body::Fields;
-use crate::model::{
-    BusyPolicy, Change, Instructions, ModelName, OptionsChange, ReplyOptions, Temperature, TopP,
+use crate::{
+    http::problem::no_such_model,
+    model::{BusyPolicy, Change, Instructions, ModelName, OptionsChange, ReplyOptions, Temperature, TopP},
+    service::Service,
 };
 
 /// The fields, in the contract's order.
@@ -18,9 +20,9 @@ pub(super) const NAMES: [&str; 6] = [
 ];
 
 /// What is to change: what is missing stays, and null empties.
-pub(super) fn change(fields: &mut Fields<'_>) -> OptionsChange {
+pub(super) fn change(fields: &mut Fields<'_>, service: &Service) -> OptionsChange {
     OptionsChange {
-        model: fields.text_change("model", ModelName::parse),
+        model: model(fields, service),
         instructions: fields.text_change("instructions", Instructions::parse),
         temperature: number(fields, "temperature", Temperature::MAX, Temperature::new),
         top_p: number(fields, "top_p", TopP::MAX, TopP::new),
@@ -32,8 +34,19 @@ pub(super) fn change(fields: &mut Fields<'_>) -> OptionsChange {
 }
 
 /// What is asked for where nothing was before: null is as good as missing.
-pub(super) fn given(fields: &mut Fields<'_>) -> ReplyOptions {
-    change(fields).apply(ReplyOptions::default())
+pub(super) fn given(fields: &mut Fields<'_>, service: &Service) -> ReplyOptions {
+    change(fields, service).apply(ReplyOptions::default())
+}
+
+/// A model that somebody offers; looked up here, so that it is named together with whatever else is wrong.
+fn model(fields: &mut Fields<'_>, service: &Service) -> Change<ModelName> {
+    let change = fields.text_change("model", ModelName::parse);
+    if let Change::Set(name) = &change
+        && !service.offers(name)
+    {
+        fields.refuse::<()>("model", no_such_model(name));
+    }
+    change
 }
 
 /// Refuses all of them, where there will be no reply.

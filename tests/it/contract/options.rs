@@ -199,6 +199,13 @@ pub(super) async fn a_model_that_nobody_offers_is_refused(on: Database) {
     let mut rows = Rows::default();
     let made = service.post_json("/conversations/", &body).await;
     rows.error("POST conversation", &made, 400, &details);
+    let wrong_twice = json!({ "description": "d", "model": "nobody/nothing", "temperature": 3 });
+    let both = json!({
+        "model": details["model"].clone(),
+        "temperature": ["Ensure this value is less than or equal to 2."],
+    });
+    let made = service.post_json("/conversations/", &wrong_twice).await;
+    rows.error("with another wrong field", &made, 400, &both);
     for (id, status, details) in [(id.as_str(), 400, &details), (NOBODY, 404, &not_found())] {
         let path = format!("/conversations/{id}/messages/create");
         let made = service.post_json(&path, &body).await;
