@@ -53,8 +53,8 @@ struct Looked {
 }
 
 impl Watcher {
-    /// Watches what happens in a conversation after the event with this number; with `reply`, only what concerns the reply to
-    /// this message, until it is final.
+    /// Watches what happens in a conversation after the event with this number; with `reply`, only what concerns the
+    /// reply to this message, until it is final.
     pub fn new(
         store: Arc<dyn Store>,
         conversation: ConversationId,

@@ -157,7 +157,8 @@ fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The answer to somebody who watches. It ends with what is watched, or early when the service stops, so that its client goes elsewhere.
+/// The answer to somebody who watches. It ends with what is watched, or early when the service stops, so that its
+/// client goes elsewhere.
 pub(super) fn answer<E: fmt::Display>(
     watcher: Watcher,
     place: Place,

@@ -133,8 +133,8 @@ number! {
     TopP, 0.0 to 1.0
 }
 
-/// What happens to a user message that arrives while an earlier reply of its conversation is unfinished. It concerns only replies
-/// that [take turns](super::NewReply::lane).
+/// What happens to a user message that arrives while an earlier reply of its conversation is unfinished. It concerns
+/// only replies that [take turns](super::NewReply::lane).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BusyPolicy {
     /// Its reply waits for the earlier ones, and sees them.

@@ -70,8 +70,8 @@ impl Failure {
 /// The reply that a user message asks for.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NewReply {
-    /// Whose capacity it takes: the name of a provider that is somewhere else. Such replies take turns within their conversation,
-    /// as each sees the earlier ones. `None` for what is answered here, at once and without history.
+    /// Whose capacity it takes: the name of a provider that is somewhere else. Such replies take turns within their
+    /// conversation, as each sees the earlier ones. `None` for what is answered here, at once and without history.
     pub lane: Option<String>,
     /// What this message wants of it, where that is not what its conversation wants.
     pub options: ReplyOptions,

@@ -1,8 +1,9 @@
 //! Where calls may go: to the host that the operator named, and nowhere else.
 //!
-//! That a host is named in the configuration is the permission, private addresses and plain http included: a model on the
-//! same machine is the normal case. What stays shut are the addresses where clouds hand out credentials to whoever asks from the inside,
-//! unless the operator named just that. The check is made on the addresses that are dialled, after the name was looked up.
+//! That a host is named in the configuration is the permission, private addresses and plain http included: a model on
+//! the same machine is the normal case. What stays shut are the addresses where clouds hand out credentials to whoever
+//! asks from the inside, unless the operator named just that. The check is made on the addresses that are dialled,
+//! after the name was looked up.
 
 use std::{
     error::Error,

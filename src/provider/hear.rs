@@ -16,8 +16,8 @@ use crate::model::{FinishReason, Usage};
 /// The longest piece.
 const LONGEST_PIECE: usize = 4 * 1024;
 
-/// How long is waited for what may follow the end of a text: what it took, and the end of the stream, after which the connection
-/// can be used again.
+/// How long is waited for what may follow the end of a text: what it took, and the end of the stream, after which the
+/// connection can be used again.
 const FOR_USAGE: Duration = Duration::from_secs(2);
 const FOR_END: Duration = Duration::from_millis(20);
 
@@ -154,8 +154,8 @@ pub(super) async fn hear(
     Ok(heard.completion())
 }
 
-/// Whether the connection ends before the stream does. A server may never say why an answer ends; but llama-cpp-python's says its
-/// end in the middle of one that it drops for another request, and then breaks off.
+/// Whether the connection ends before the stream does. A server may never say why an answer ends; but
+/// llama-cpp-python's says its end in the middle of one that it drops for another request, and then breaks off.
 async fn breaks_off(events: &mut Events) -> bool {
     events.hurry(FOR_USAGE);
     let after = events.next().await;

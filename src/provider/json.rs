@@ -82,7 +82,8 @@ pub(super) fn whole_characters(json: String) -> String {
                 continue;
             }
             (Some(_), _) => 6,
-            // The escaped character may be a backslash, which then begins no other escape. It may be no ASCII in what is no JSON.
+            // The escaped character may be a backslash, which then begins no other escape. It may be no ASCII in what
+            // is no JSON.
             (None, _) => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
         };
         let (kept, after) = escape.split_at(length);

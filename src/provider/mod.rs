@@ -31,8 +31,8 @@ use crate::model::{Failure, FinishReason, Line, MessageText, ReplyOptions, Usage
 /// Pieces of an answer that may wait to be stored. A provider that is faster waits.
 pub const PIECES: usize = 32;
 
-/// Where a provider puts the pieces of its answer, in their order, none longer than a few KiB if it can be helped. Sending fails
-/// once nobody wants them any more; the provider then just ends.
+/// Where a provider puts the pieces of its answer, in their order, none longer than a few KiB if it can be helped.
+/// Sending fails once nobody wants them any more; the provider then just ends.
 pub type Pieces = mpsc::Sender<String>;
 
 /// What a reply is to answer.

@@ -127,7 +127,8 @@ impl Providers {
         self.backends.iter().all(|backend| backend.remote.is_none())
     }
 
-    /// Who is asked for a model: `model`, of the first provider that offers it, or `provider/model`; without one, the default.
+    /// Who is asked for a model: `model`, of the first provider that offers it, or `provider/model`; without one, the
+    /// default.
     /// `None` when nobody offers it.
     pub fn choose<'a>(&'a self, model: Option<&'a str>) -> Option<Choice<'a>> {
         let Some(model) = model else {

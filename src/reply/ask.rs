@@ -50,7 +50,8 @@ impl From<Lost> for Unwritten {
     }
 }
 
-/// Asks until somebody answers, or nobody is left. `entered` is told when the reply has a place at a provider that is somewhere else.
+/// Asks until somebody answers, or nobody is left. `entered` is told when the reply has a place at a provider that is
+/// somewhere else.
 pub(super) async fn ask(
     work: &Work<'_>,
     claimed: ClaimedReply,

@@ -25,8 +25,8 @@ struct Inner {
 }
 
 impl Intake {
-    /// Somebody who could begin on one more reply, at the provider that this lane leads to; `None` when all hands or places are
-    /// taken, or replies are left to others.
+    /// Somebody who could begin on one more reply, at the provider that this lane leads to; `None` when all hands or
+    /// places are taken, or replies are left to others.
     pub fn claimant(&self, lane: Option<&str>) -> Option<Claimant> {
         let engine = self.0.engine.get()?.upgrade()?;
         if engine.shutdown.has_begun() {

@@ -6,10 +6,10 @@
 //!   └── retry, release, lost lease
 //! ```
 //!
-//! The queue is the store's; nothing here is remembered across a crash. Whoever stores a message asks the `intake` for a
-//! free hand, which the store may claim the reply for at once. The `pool` claims what else is due and `run`s it; the `sweeper` renews the leases of what runs and takes back what others lost. A
-//! reply is finished under the lease it was claimed with, so however often it is worked on, it is
-//! answered once.
+//! The queue is the store's; nothing here is remembered across a crash. Whoever stores a message asks the `intake` for
+//! a free hand, which the store may claim the reply for at once. The `pool` claims what else is due and `run`s it; the
+//! `sweeper` renews the leases of what runs and takes back what others lost. A reply is finished under the lease it was
+//! claimed with, so however often it is worked on, it is answered once.
 
 mod ask;
 mod backoff;

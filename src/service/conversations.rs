@@ -46,8 +46,8 @@ impl Service {
         }
     }
 
-    /// Changes what a conversation is called, what it is about, and what it wants of its replies: those that are asked for from
-    /// now on.
+    /// Changes what a conversation is called, what it is about, and what it wants of its replies: those that are asked
+    /// for from now on.
     pub async fn change_conversation(
         &self,
         id: ConversationId,

@@ -56,7 +56,8 @@ impl Service {
             .ok_or(Error::NotFound)
     }
 
-    /// Watches a conversation, from the event after this number on. A number that the conversation has not reached is not found.
+    /// Watches a conversation, from the event after this number on. A number that the conversation has not reached is
+    /// not found.
     pub async fn watch(&self, conversation: ConversationId, after: u64) -> Result<Watcher> {
         self.check_cursor(conversation, after).await?;
         Ok(Watcher::new(Arc::clone(&self.store), conversation, None, after))

@@ -1,6 +1,7 @@
 //! How values that have no columns of their own are written: as JSON, the same in every database.
 //!
-//! Each field can be missing, and fields that are not known are passed over, so that older and newer programs read each other's.
+//! Each field can be missing, and fields that are not known are passed over, so that older and newer programs read each
+//! other's.
 
 use std::num::NonZeroU32;
 

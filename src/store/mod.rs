@@ -169,9 +169,10 @@ pub trait ReplyStore: Send + Sync {
         lease: Duration,
     ) -> Result<Vec<ClaimedReply>>;
 
-    /// What a reply is written from: the options, and what was said before its message, the newest whole turns (a user message,
-    /// and what the assistant said to it) that have at most so many bytes together. A turn that is only partly in front of the message is
-    /// not part of it, nor is an earlier answer to the message itself. `None` when the message is gone.
+    /// What a reply is written from: the options, and what was said before its message, the newest whole turns (a user
+    /// message, and what the assistant said to it) that have at most so many bytes together. A turn that is only partly
+    /// in front of the message is not part of it, nor is an earlier answer to the message itself. `None` when the
+    /// message is gone.
     async fn context(
         &self,
         conversation: ConversationId,
@@ -196,8 +197,9 @@ pub trait ReplyStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Finished>;
 
-    /// Calls a reply off, whoever works on it. What was told of its text becomes an assistant message with this id, if that is
-    /// more than white space and there is no earlier answer. A final reply stays as it is. Gives the reply; `None` when there is none.
+    /// Calls a reply off, whoever works on it. What was told of its text becomes an assistant message with this id, if
+    /// that is more than white space and there is no earlier answer. A final reply stays as it is. Gives the reply;
+    /// `None` when there is none.
     async fn cancel_reply(
         &self,
         conversation: ConversationId,
@@ -206,8 +208,8 @@ pub trait ReplyStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Reply>>;
 
-    /// Queues a final reply anew, and remembers what it had come to as an attempt. Its answer, if there is one, stays in its place
-    /// until there is a new one. `lane` is that of the new try.
+    /// Queues a final reply anew, and remembers what it had come to as an attempt. Its answer, if there is one, stays
+    /// in its place until there is a new one. `lane` is that of the new try.
     async fn retry_reply(
         &self,
         conversation: ConversationId,
@@ -223,7 +225,8 @@ pub trait ReplyStore: Send + Sync {
         message: MessageId,
     ) -> Result<Option<Vec<Attempt>>>;
 
-    /// What a message wants of its reply, where that is not what its conversation wants; `None` when there is no such reply.
+    /// What a message wants of its reply, where that is not what its conversation wants; `None` when there is no such
+    /// reply.
     async fn reply_options(
         &self,
         conversation: ConversationId,
@@ -254,8 +257,9 @@ pub trait ReplyStore: Send + Sync {
 /// What happened in conversations.
 #[async_trait]
 pub trait EventStore: Send + Sync {
-    /// Reads events after this number, in their order: a portion of them, with at least one if there is any. With `reply` only those of the
-    /// reply to this message, and its message's own. `None` when there is no such conversation.
+    /// Reads events after this number, in their order: a portion of them, with at least one if there is any. With
+    /// `reply` only those of the reply to this message, and its message's own. `None` when there is no such
+    /// conversation.
     async fn events(
         &self,
         conversation: ConversationId,

@@ -1,18 +1,19 @@
 //! How events are numbered, stored and told.
 //!
-//! Most of what happens is told by what is there anyway: a message was said, a reply to it was queued, it was answered. Only
-//! what is not has rows of its own: that writing began, its pieces, how it ended if there is more to say than "with this answer". So the usual message costs nothing more for
-//! being watched.
+//! Most of what happens is told by what is there anyway: a message was said, a reply to it was queued, it was answered.
+//! Only what is not has rows of its own: that writing began, its pieces, how it ended if there is more to say than
+//! "with this answer". So the usual message costs nothing more for being watched.
 //!
-//! A message at place `seq` has the numbers from `seq` * 2^24 on ([`of_message`]). What happens between two messages has the next ones
-//! ([`next`]). A row, stored or made of a message, has the number of its first event, and leaves the numbers behind it to the others: how many
-//! depends on its kind alone ([`Kind::span`]). So everything stays in its place, and what is told can change when a
-//! message is deleted, or the pieces of an answer are forgotten, without any number being used twice.
+//! A message at place `seq` has the numbers from `seq` * 2^24 on ([`of_message`]). What happens between two messages
+//! has the next ones ([`next`]). A row, stored or made of a message, has the number of its first event, and leaves the
+//! numbers behind it to the others: how many depends on its kind alone ([`Kind::span`]). So everything stays in its
+//! place, and what is told can change when a message is deleted, or the pieces of an answer are forgotten, without any
+//! number being used twice.
 
 use crate::model::{Event, Failure, FinishReason, Happening, Message, MessageId, Role, Timestamp};
 
-/// The numbers that lie between those of two messages, as a power of two: more than an answer can have pieces. With it, numbers of
-/// conversations of 500 million messages are exact in JavaScript.
+/// The numbers that lie between those of two messages, as a power of two: more than an answer can have pieces. With it,
+/// numbers of conversations of 500 million messages are exact in JavaScript.
 const BETWEEN: u32 = 24;
 
 /// The first number of a message by its place.
@@ -36,7 +37,8 @@ pub(super) fn last(last_seq: u64, last_event: u64) -> u64 {
 /// The place of an answer's `message.created` among what its row tells.
 const CREATED: u64 = 3;
 
-/// The number of what happens next, of this kind, and the last number that it takes; `None` when there is none left before the next message.
+/// The number of what happens next, of this kind, and the last number that it takes; `None` when there is none left
+/// before the next message.
 pub(super) fn next(last_seq: u64, last_event: u64, kind: Kind) -> Option<(u64, u64)> {
     let first = last(last_seq, last_event) + 1;
     let end = first + kind.span() - 1;

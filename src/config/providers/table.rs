@@ -184,8 +184,8 @@ fn shown(value: &toml::Value) -> String {
     }
 }
 
-/// Whether an environment can have a variable of this name. Keys of providers look different, so one that was written in the
-/// name's place is not taken for a name.
+/// Whether an environment can have a variable of this name. Keys of providers look different, so one that was written
+/// in the name's place is not taken for a name.
 pub(super) fn is_variable(name: &str) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()

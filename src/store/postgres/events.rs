@@ -31,7 +31,8 @@ pub(super) const PER_MESSAGE: i64 = timeline::of_message(1) as i64;
 #[expect(clippy::cast_possible_wrap, reason = "both are small")]
 pub(super) const OWN: i64 = Kind::WIDEST as i64;
 
-/// Takes the numbers for a row in a conversation that is taken; `None` when there is no such conversation, or no number left.
+/// Takes the numbers for a row in a conversation that is taken; `None` when there is no such conversation, or no number
+/// left.
 pub(super) async fn take_number(
     tx: &Tx<'_>,
     conversation: ConversationId,
@@ -191,7 +192,8 @@ macro_rules! rows {
     };
 }
 
-/// Of a conversation, by its own indexes; or of a reply, by those of its messages and rows, however long the conversation is.
+/// Of a conversation, by its own indexes; or of a reply, by those of its messages and rows, however long the
+/// conversation is.
 const FIND: &str = concat!(
     "-- events: each conversation's in order, until those in front of one are enough
      SELECT page.id, role, said, created_at, updated_at, number, kind, at, page.reply_id, message_id, replaces_id, attempt,

@@ -37,7 +37,8 @@ pub(super) async fn append(
     store.writer.say(saying).await
 }
 
-/// Appends a message that does something about the unfinished replies of its conversation. Its reply is claimed as any other.
+/// Appends a message that does something about the unfinished replies of its conversation. Its reply is claimed as any
+/// other.
 async fn append_alone(store: &PostgresStore, mut saying: Saying) -> Result<Option<Message>> {
     let (new, clock) = (saying.new.clone(), store.clock(saying.new.now));
     saying.claimant = None;

@@ -1,9 +1,9 @@
 //! The shared database: PostgreSQL, for several nodes over the same data.
 //!
-//! Short reads share a few connections (`readers`), and what many look up at the same time is one statement (`lookups`);
-//! new messages and answers that wait at the same time are one statement and one commit (`writer`); everything else has a
-//! session to itself for as long as it takes (`desk`). Connections come back by themselves (`link`). Leases go by the database's clock, and a hint goes to
-//! every node when a reply may be due (`notices`).
+//! Short reads share a few connections (`readers`), and what many look up at the same time is one statement
+//! (`lookups`); new messages and answers that wait at the same time are one statement and one commit (`writer`);
+//! everything else has a session to itself for as long as it takes (`desk`). Connections come back by themselves
+//! (`link`). Leases go by the database's clock, and a hint goes to every node when a reply may be due (`notices`).
 //!
 //! The files have the names of those in [`super::sqlite`], and the same statements in them.
 

@@ -1,5 +1,5 @@
-//! Telling every node what may concern it: that a reply may be due, that something happened in conversations, that work on a
-//! reply may be in vain.
+//! Telling every node what may concern it: that a reply may be due, that something happened in conversations, that work
+//! on a reply may be in vain.
 //!
 //! Hints, and no more: they are never part of a transaction (the server commits those that carry one in single file), they
 //! open nothing, and losing them costs a poll. This node hears of them at once, the others soon.

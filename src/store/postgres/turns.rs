@@ -1,8 +1,8 @@
 //! Whose turn it is: of the replies of one conversation that take turns, one at a time is due.
 //!
-//! Whoever ends a reply that had its turn looks for the next one in the same transaction. Groups cannot: what they see is as
-//! old as their beginning. They look after their commit, and so does whoever appended a reply that waits; the last of them
-//! sees everything. A node that ends in between leaves it to the next sweep.
+//! Whoever ends a reply that had its turn looks for the next one in the same transaction. Groups cannot: what they see
+//! is as old as their beginning. They look after their commit, and so does whoever appended a reply that waits; the
+//! last of them sees everything. A node that ends in between leaves it to the next sweep.
 
 use uuid::Uuid;
 
