@@ -157,7 +157,7 @@ async fn nobody_else_gets_in_while_a_copy_is_made(on: On) {
         (target.messages().await > 0).then_some(())
     })
     .await;
-    copy.signal(Signal::STOP);
+    copy.freeze().await;
 
     for database in [&source, &target] {
         let serve = engagement(&home, &["--database-url", &database.url()])

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::{NamedTempFile, TempDir};
 use tokio::sync::oneshot;
 
@@ -97,6 +97,17 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a child to signal");
+    }
+
+    /// Freezes the process and returns once it stands still: SIGSTOP takes effect when the system gets round to it,
+    /// and until then the process goes on.
+    pub(crate) async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        eventually("the process stands still", SOON, async || {
+            let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(Pid::from_child(&self.child)), options).expect("a child to wait for")
+        })
+        .await;
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -60,7 +60,7 @@ async fn prove(home: &Arc<TempDir>, database: &TestDatabase, meanwhile: Meanwhil
         holds.then_some(())
     })
     .await;
-    frozen.signal(Signal::STOP);
+    frozen.freeze().await;
     // The network is well: it is the node that does nothing.
     network.pass();
 
