@@ -13,13 +13,12 @@ use axum::{
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use engagement::{
-    clock::Clock,
-    config::{Config, SEED_KEY, Settings},
+    access::{Caller, Keyring},
+    config::{Config, SEED_KEY, ServiceSettings, Settings},
     http::{self, Http},
-    ids::IdSource,
-    model::{Description, MessageText, ReplyOptions, Role},
+    model::{Description, MessageText, Owner, ReplyOptions, Role},
     provider::routes::Providers,
-    reply::Intake,
+    reply::Parts,
     service::Service,
     shutdown::Shutdown,
     store::sqlite::{Options, SqliteStore},
@@ -34,31 +33,37 @@ fn requests(criterion: &mut Criterion) {
         .unwrap();
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&Options::new(directory.path().join("bench.db"))).unwrap();
-    let service = Service::new(
-        Arc::new(store),
-        Clock::system(),
-        IdSource::random(),
-        Intake::default(),
-        Arc::new(Providers::rules()),
-    );
+    let store = Arc::new(store);
+    let parts = Parts::over(store.clone(), Providers::rules());
+    let (clock, ids) = (parts.clock.clone(), parts.ids.clone());
+    let service = Service::new(parts, ServiceSettings::default());
     let id = runtime.block_on(async {
         let description = Description::parse("A conversation").unwrap();
         let id = service
-            .create_conversation(None, description, ReplyOptions::default())
+            .create_conversation(None, description, ReplyOptions::default(), Owner::OPERATOR, None)
             .await
             .unwrap()
             .id;
         for _ in 0..30 {
             let text = MessageText::parse("Shall I take a coat with me or not? Tell me please.").unwrap();
             service
-                .create_message(id, Role::Assistant, text, ReplyOptions::default())
+                .create_message(
+                    id,
+                    Role::Assistant,
+                    text,
+                    ReplyOptions::default(),
+                    &Caller::operator(),
+                    None,
+                )
                 .await
                 .unwrap();
         }
         id
     });
     let config = Config::new(&Settings::default()).unwrap();
-    let http = Http::new(config.http, &config.access.key, Shutdown::default());
+    let keyring = Keyring::open(store, &config.access, clock, ids);
+    let http = Http::new(config.http, Shutdown::default());
+    http.let_in(runtime.block_on(keyring).unwrap());
     http.open(service);
     let router = http::router(&http);
 

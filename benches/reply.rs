@@ -11,9 +11,9 @@ use engagement::{
     clock::Clock,
     config::ReplySettings,
     ids::IdSource,
-    model::{Description, MessageText, NewConversation, NewMessage, NewReply, ReplyOptions, Role},
+    model::{Description, MessageText, NewConversation, NewMessage, NewReply, Owner, ReplyOptions, Role},
     provider::{routes::Providers, rules},
-    reply::{self, Intake},
+    reply::{self, Parts},
     shutdown::Shutdown,
     store::{
         ConversationStore, ReplyStore, Store,
@@ -64,36 +64,33 @@ async fn backlog() -> (Arc<SqliteStore>, tempfile::TempDir) {
         description,
         now: clock.now(),
         options: ReplyOptions::default(),
+        owner: Owner::OPERATOR,
     };
-    store.create_conversation(new).await.unwrap();
+    store.create_conversation(new, None).await.unwrap();
     join_all((0..BACKLOG).map(|_| {
         let now = clock.now();
         let text = MessageText::parse("Hello").unwrap();
-        store.append_message(NewMessage {
-            id: ids.message(now),
-            conversation,
-            role: Role::User,
-            text,
-            now,
-            reply: NewReply::default(),
-        })
+        store.append_message(
+            NewMessage {
+                id: ids.message(now),
+                conversation,
+                role: Role::User,
+                text,
+                now,
+                reply: NewReply::default(),
+            },
+            None,
+        )
     }))
     .await;
     (Arc::new(store), directory)
 }
 
 async fn drained(store: Arc<SqliteStore>) {
-    let (clock, ids, shutdown) = (Clock::system(), IdSource::random(), Shutdown::default());
-    let (settings, intake) = (ReplySettings::default(), Intake::default());
-    reply::start(
-        store.clone(),
-        Arc::new(Providers::rules()),
-        clock.clone(),
-        ids,
-        settings,
-        intake,
-        &shutdown,
-    );
+    let shutdown = Shutdown::default();
+    let parts = Parts::over(store.clone(), Providers::rules());
+    let clock = parts.clock.clone();
+    reply::start(parts, ReplySettings::default(), &shutdown);
     while store.until_due(Vec::new(), clock.now()).await.unwrap().is_some() {
         tokio::task::yield_now().await;
     }

@@ -11,7 +11,7 @@ use engagement::{
     ids::IdSource,
     model::{
         Conversation, Description, MessageFilter, MessageQuery, MessageText, Needle, NewConversation,
-        NewMessage, NewReply, PageNumber, PageSize, ReplyOptions, Role, RoleFilter, Timestamp,
+        NewMessage, NewReply, Owner, PageNumber, PageSize, ReplyOptions, Role, RoleFilter, Timestamp,
     },
     store::{
         ConversationStore,
@@ -41,8 +41,9 @@ impl Fixture {
             description,
             now: now(),
             options: ReplyOptions::default(),
+            owner: Owner::OPERATOR,
         };
-        let conversation = store.create_conversation(new).await.unwrap();
+        let conversation = store.create_conversation(new, None).await.unwrap();
         let fixture = Arc::new(Self {
             store,
             ids,
@@ -59,14 +60,17 @@ impl Fixture {
         let text = MessageText::parse(TEXT).unwrap();
         let (id, conversation) = (self.ids.message(now()), self.conversation.id);
         self.store
-            .append_message(NewMessage {
-                id,
-                conversation,
-                role,
-                text,
-                now: now(),
-                reply: NewReply::default(),
-            })
+            .append_message(
+                NewMessage {
+                    id,
+                    conversation,
+                    role,
+                    text,
+                    now: now(),
+                    reply: NewReply::default(),
+                },
+                None,
+            )
             .await
             .unwrap();
     }

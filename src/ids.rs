@@ -1,13 +1,18 @@
 //! The only place that is random: identifiers and jitter.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use secrecy::SecretString;
 use uuid::{NoContext, Uuid};
+use zeroize::Zeroizing;
 
-use crate::model::{ConversationId, MessageId, Timestamp};
+use crate::model::{ConversationId, KeyId, KeyText, MessageId, Timestamp};
 
 /// Makes identifiers: the operating system's randomness, or a test's count.
 #[derive(Debug, Clone)]
@@ -43,6 +48,27 @@ impl IdSource {
             let nanos = u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000;
             Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, micros / 1_000_000, nanos))
         }))
+    }
+
+    /// A new key's public name.
+    pub fn key(&self) -> KeyId {
+        KeyId::from_number(self.counted().unwrap_or_else(Uuid::new_v4).as_u128())
+    }
+
+    /// A new key's secret: 256 bits, from the operating system's generator.
+    pub fn key_secret(&self) -> io::Result<SecretString> {
+        // More than enough: one byte in 32 is left out.
+        let mut chance = Zeroizing::new([0; 128]);
+        match self.counted() {
+            None => getrandom::fill(chance.as_mut())?,
+            Some(count) => chance.fill(count.as_bytes().last().copied().unwrap_or_default()),
+        }
+        Ok(KeyText::secret_of(chance.iter().copied()).into())
+    }
+
+    /// A new audit entry's identifier.
+    pub fn entry(&self, now: Timestamp) -> Uuid {
+        self.message(now).as_uuid()
     }
 
     /// A number from 0 up to, not including, 1: spreads out what would otherwise happen at once.
@@ -98,6 +124,8 @@ fn random_u32() -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     #[test]
@@ -107,6 +135,15 @@ mod tests {
         assert_eq!(ids.conversation().to_string().as_bytes().get(14), Some(&b'4'));
         assert_eq!(ids.message(now).to_string().as_bytes().get(14), Some(&b'7'));
         assert_ne!(ids.message(now), ids.message(now));
+    }
+
+    #[test]
+    fn secrets_are_long_and_different() {
+        let ids = IdSource::random();
+        let secret = || ids.key_secret().unwrap().expose_secret().to_owned();
+        let (one, other) = (secret(), secret());
+        assert_eq!((one.len(), other.len()), (43, 43));
+        assert_ne!(one, other);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //!
 //! This library serves the binary of the same package and its tests; it promises no stable interface.
 
+pub mod access;
 pub mod app;
 pub mod cli;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod config;
 pub mod events;
 pub mod http;
 pub mod ids;
+pub mod limits;
 pub mod model;
 pub mod provider;
 pub mod reply;

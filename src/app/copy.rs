@@ -112,9 +112,10 @@ impl Failure {
                     "examine it: run `engagement check` on it"
                 }
                 store::Error::Conflict => "copy again, into a database that is new",
-                store::Error::Busy | store::Error::Unavailable(_) | store::Error::Other(_) => {
-                    "run the same command again: it goes on where it was"
-                }
+                store::Error::Busy
+                | store::Error::Repeated
+                | store::Error::Unavailable(_)
+                | store::Error::Other(_) => "run the same command again: it goes on where it was",
             },
         }
     }

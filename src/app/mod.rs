@@ -5,6 +5,8 @@
 
 pub mod copy;
 pub mod database;
+pub mod keys;
+mod upkeep;
 
 use std::{fmt, io, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,12 +17,13 @@ use tokio::{
 };
 
 use crate::{
+    access::Keyring,
     clock::Clock,
-    config::Config,
+    config::{Config, ConfigError, Stored},
     http::{self, Http, Listener},
     ids::IdSource,
     provider::routes::Providers,
-    reply::{self, Intake},
+    reply::{self, Parts},
     service::Service,
     shutdown::Shutdown,
     store::Store,
@@ -38,6 +41,8 @@ pub enum Failure {
     Listen(SocketAddr, io::Error),
     /// The database cannot be opened.
     Open(OpenError),
+    /// The configuration makes no sense together with what is in the database.
+    Refused(ConfigError),
     /// The database failed while the service ran.
     Broken(String),
     /// Something else that a service needs is missing.
@@ -49,6 +54,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Listen(address, cause) => write!(f, "cannot listen on {address}: {cause}"),
             Self::Open(cause) => cause.fmt(f),
+            Self::Refused(cause) => cause.fmt(f),
             Self::Broken(cause) => write!(f, "the database failed while writing: {cause}"),
             Self::Other(cause) => cause.fmt(f),
         }
@@ -59,8 +65,9 @@ impl std::error::Error for Failure {}
 
 impl Failure {
     /// What to do about it.
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &str {
         match self {
+            Self::Refused(cause) => &cause.hint,
             Self::Listen(..) => {
                 "stop what uses it, or give another address: --listen 127.0.0.1:0 picks a free port"
             }
@@ -101,21 +108,30 @@ pub async fn run(config: Config, providers: Providers, duty: Duty) -> Result<(),
         _ = signals.next() => return Ok(()),
     };
     let store = opened.store;
-    let (clock, ids, intake) = (Clock::system(), IdSource::random(), Intake::default());
+    let parts = Parts::over(Arc::clone(&store), providers);
+    let keyring = match duty {
+        // Whoever only works on replies lets nobody in.
+        Duty::Replies { .. } => None,
+        Duty::Everything | Duty::Requests => {
+            match open_keyring(&config, &store, &parts.clock, &parts.ids).await {
+                Ok(keyring) => Some(keyring),
+                Err(failure) => {
+                    store.close().await;
+                    return Err(failure);
+                }
+            }
+        }
+    };
     if opened.is_ours_alone {
-        reclaim(store.as_ref(), &clock, &config).await?;
+        reclaim(store.as_ref(), &parts.clock, &config).await?;
     }
-    let providers = Arc::new(providers);
+    shutdown.spawn(upkeep::run(
+        parts.clone(),
+        config.service.idempotency_kept,
+        shutdown.clone(),
+    ));
     if duty != Duty::Requests {
-        reply::start(
-            Arc::clone(&store),
-            Arc::clone(&providers),
-            clock.clone(),
-            ids.clone(),
-            config.replies.clone(),
-            intake.clone(),
-            &shutdown,
-        );
+        reply::start(parts.clone(), config.replies.clone(), &shutdown);
     }
     let served = match listening {
         None => {
@@ -127,12 +143,11 @@ pub async fn run(config: Config, providers: Providers, duty: Duty) -> Result<(),
             address,
             served,
         }) => {
-            if config.access.is_seed_key && duty != (Duty::Replies { listens: true }) {
-                tracing::warn!(
-                    "THE DEFAULT API KEY IS IN USE. Everybody knows it: set ENGAGEMENT_API_KEY before anybody else can reach this service"
-                );
+            if let Some(keyring) = keyring {
+                keyring.keep(&shutdown);
+                http.let_in(keyring);
             }
-            http.open(Service::new(Arc::clone(&store), clock, ids, intake, providers));
+            http.open(Service::new(parts, config.service));
             tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
             announce(format_args!("listening on http://{address}"));
             Some(served)
@@ -181,7 +196,7 @@ fn listen(config: &Config, duty: Duty, shutdown: &Shutdown) -> Result<Listening,
     settings.listen = address;
     settings.max_connections = settings.max_connections.min(raise_file_limit());
 
-    let http = Http::new(settings.clone(), &config.access.key, shutdown.clone());
+    let http = Http::new(settings.clone(), shutdown.clone());
     let router = match duty {
         Duty::Replies { .. } => http::health_router(&http),
         Duty::Everything | Duty::Requests => http::router(&http),
@@ -198,6 +213,29 @@ fn listen(config: &Config, duty: Duty, shutdown: &Shutdown) -> Result<Listening,
         address,
         served,
     })
+}
+
+/// Learns the keys; refuses to serve where nobody could be let in, or everybody.
+async fn open_keyring(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+    ids: &IdSource,
+) -> Result<Keyring, Failure> {
+    let keys = Arc::clone(store);
+    let opened = Keyring::open(keys, &config.access, clock.clone(), ids.clone()).await;
+    let keyring = opened.map_err(|cause| Failure::Open(OpenError::Other(io::Error::other(cause))))?;
+    let stored = keyring.stored();
+    config.access.judge(stored).map_err(Failure::Refused)?;
+    if keyring.lets_default_key_in() {
+        tracing::warn!(
+            event = "default_key.used",
+            "THE DEFAULT API KEY IS IN USE. Everybody knows it: make a key with `engagement keys create NAME` before anybody else can reach this service"
+        );
+    } else if config.access.key.is_none() && stored == Stored::NothingThatOpens {
+        tracing::warn!("no key opens this service: make one with `engagement keys create NAME`");
+    }
+    Ok(keyring)
 }
 
 /// This process alone holds the database, so whatever is marked as running was left by one that is gone.

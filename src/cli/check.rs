@@ -6,8 +6,14 @@ use std::{
 
 use clap::Args;
 
-use super::{CommandError, UNAVAILABLE, print};
-use crate::{app::database, config::Config, provider};
+use super::{CommandError, UNAVAILABLE, checklist, print};
+use crate::{
+    app::{self, database},
+    clock::Clock,
+    config::{Config, Settings},
+    model::ApiKey,
+    provider,
+};
 
 /// How long a running service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,7 +25,8 @@ pub(super) struct Check {
     live: bool,
 }
 
-pub(super) fn run(command: &Check, config: &Config) -> Result<(), CommandError> {
+pub(super) fn run(command: &Check, settings: &Settings) -> Result<(), CommandError> {
+    let config = &Config::new(settings)?;
     if command.live {
         return live(config.http.listen);
     }
@@ -47,7 +54,28 @@ pub(super) fn run(command: &Check, config: &Config) -> Result<(), CommandError> 
         _ => print(format_args!(
             "database: ok, {pending} migrations pending (applied when the server starts)"
         )),
+    }?;
+    if !config.access.production {
+        return Ok(());
     }
+    // Looking must not change the schema.
+    let keys = if pending == 0 { Some(keys(config)?) } else { None };
+    checklist::run(settings, config, keys.as_deref(), Clock::system().now())
+}
+
+fn keys(config: &Config) -> Result<Vec<ApiKey>, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(app::Failure::Other)?;
+    runtime.block_on(async {
+        let keys = app::keys::open(&config.database).await?.keys().await;
+        keys.map_err(|cause| CommandError {
+            message: format!("the keys cannot be read: {cause}"),
+            hint: "run this again".to_owned(),
+            code: UNAVAILABLE,
+        })
+    })
 }
 
 fn live(listen: SocketAddr) -> Result<(), CommandError> {

@@ -5,7 +5,9 @@
 
 mod chat;
 mod check;
+mod checklist;
 mod copy;
+mod keys;
 mod migrate;
 mod serve;
 mod show;
@@ -52,6 +54,9 @@ enum Command {
     /// Look at or change the database's schema
     #[command(subcommand)]
     Migrate(migrate::Migrate),
+    /// Make, list and take back API keys, also while a service runs
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Move everything from one database into another; a run that was cut off goes on where it was
     Copy(copy::Copy),
     /// Check the configuration and the database, or a running service
@@ -99,6 +104,7 @@ impl From<Failure> for CommandError {
             Failure::Open(cause) if cause.is_misconfigured() => REFUSED,
             Failure::Open(_) => UNAVAILABLE,
             Failure::Broken(_) => IO_FAILED,
+            Failure::Refused(_) => REFUSED,
             Failure::Listen(..) | Failure::Other(_) => 1,
         };
         Self {
@@ -146,8 +152,9 @@ fn dispatch(command: Command, given: &Given) -> Result<(), CommandError> {
         }
         Command::Chat(chat) => chat::run(&chat, &given.settings),
         Command::Migrate(migrate) => migrate::run(migrate, &given.settings),
+        Command::Keys(keys) => keys::run(keys, &given.settings),
         Command::Copy(copy) => copy::run(&copy, &given.settings),
-        Command::Check(check) => check::run(&check, &Config::new(&given.settings)?),
+        Command::Check(check) => check::run(&check, &given.settings),
         Command::Config(show::Show::Show) => show::run(given),
     }
 }

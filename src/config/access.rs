@@ -1,6 +1,6 @@
 //! Which key opens the service, and when it refuses to start at all.
 
-use std::fs;
+use std::{fs, net::SocketAddr};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -12,63 +12,91 @@ pub const SEED_KEY: &str = "neuRealities_assessment";
 /// The shortest key that production takes.
 const SHORTEST_IN_PRODUCTION: usize = 24;
 
-const MAKE_A_KEY: &str = "make a key with `openssl rand -hex 24` and set ENGAGEMENT_API_KEY to it";
+const MAKE_A_KEY: &str = "make a key with `engagement keys create NAME`, or with `openssl rand -hex 24` and set ENGAGEMENT_API_KEY to it";
 
 /// Who may write.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// The key.
-    pub key: SecretString,
-    /// Whether it is the one that everybody knows.
-    pub is_seed_key: bool,
+    /// The key of the configuration, unless it is the one that everybody knows.
+    pub key: Option<SecretString>,
     /// Whether the service runs under production's rules.
     pub production: bool,
+    /// Whether the key that everybody knows may open the service, while there is no other.
+    allows_default_key: bool,
+    listen: SocketAddr,
+}
+
+/// What keys there are in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// There never was one.
+    Nothing,
+    /// There are some, and all of them expired or were taken back.
+    NothingThatOpens,
+    /// There is one that opens the service.
+    SomethingThatOpens,
+}
+
+impl Access {
+    /// Whether the key that everybody knows opens the service.
+    pub fn lets_default_key_in(&self, stored: Stored) -> bool {
+        self.key.is_none() && !self.production && self.allows_default_key && stored == Stored::Nothing
+    }
+
+    /// Refuses a service that nobody could be let into, or everybody. What is stored is known only once the database
+    /// is open, so this is judged last.
+    pub fn judge(&self, stored: Stored) -> Result<(), ConfigError> {
+        if self.key.is_some() || stored == Stored::SomethingThatOpens {
+            return Ok(());
+        }
+        if self.production {
+            return Err(ConfigError::new(
+                "production",
+                "there is no API key that opens the service",
+                MAKE_A_KEY,
+            ));
+        }
+        if stored == Stored::Nothing && !self.allows_default_key {
+            return Err(ConfigError::new(
+                "api_key",
+                format!(
+                    "the default key is publicly known, and {} can be reached from other machines",
+                    self.listen
+                ),
+                format!(
+                    "{MAKE_A_KEY}, or listen on 127.0.0.1, or accept the risk with ENGAGEMENT_ALLOW_DEFAULT_KEY=1"
+                ),
+            ));
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn section(settings: &Settings, http: &HttpSettings) -> Result<Access, ConfigError> {
     let production = settings.production.unwrap_or_default();
     let given = given_key(settings)?;
-    if production && given.is_none() {
-        return Err(ConfigError::new("production", "there is no API key", MAKE_A_KEY));
-    }
-    let key = given.unwrap_or_else(|| SecretString::from(SEED_KEY));
-    let is_seed_key = key.expose_secret() == SEED_KEY;
     if production {
-        refuse_in_production(&key, is_seed_key, http)?;
+        refuse_in_production(given.as_ref(), http)?;
     }
-    let allowed = http.listen.ip().is_loopback() || settings.allow_default_key.unwrap_or_default();
-    if is_seed_key && !allowed {
-        return Err(ConfigError::new(
-            "api_key",
-            format!(
-                "the default key is publicly known, and {} can be reached from other machines",
-                http.listen
-            ),
-            format!(
-                "{MAKE_A_KEY}, or listen on 127.0.0.1, or accept the risk with ENGAGEMENT_ALLOW_DEFAULT_KEY=1"
-            ),
-        ));
-    }
+    let is_loopback = http.listen.ip().is_loopback();
     Ok(Access {
-        key,
-        is_seed_key,
+        key: given.filter(|key| key.expose_secret() != SEED_KEY),
         production,
+        allows_default_key: is_loopback || settings.allow_default_key.unwrap_or_default(),
+        listen: http.listen,
     })
 }
 
-fn refuse_in_production(
-    key: &SecretString,
-    is_seed_key: bool,
-    http: &HttpSettings,
-) -> Result<(), ConfigError> {
-    if is_seed_key {
+fn refuse_in_production(key: Option<&SecretString>, http: &HttpSettings) -> Result<(), ConfigError> {
+    let key = key.map(ExposeSecret::expose_secret);
+    if key == Some(SEED_KEY) {
         return Err(ConfigError::new(
             "api_key",
             "production refuses the default key, which is publicly known",
             MAKE_A_KEY,
         ));
     }
-    if key.expose_secret().chars().count() < SHORTEST_IN_PRODUCTION {
+    if key.is_some_and(|key| key.chars().count() < SHORTEST_IN_PRODUCTION) {
         let problem = format!("production refuses a key shorter than {SHORTEST_IN_PRODUCTION} characters");
         return Err(ConfigError::new("api_key", problem, MAKE_A_KEY));
     }
@@ -141,6 +169,7 @@ mod tests {
         allow: bool,
         production: bool,
         url: Option<&str>,
+        stored: Stored,
     ) -> Result<bool, String> {
         let settings = Settings {
             listen: Some(listen.parse().unwrap()),
@@ -150,58 +179,52 @@ mod tests {
             public_url: url.map(str::to_owned),
             ..Settings::default()
         };
-        Config::new(&settings)
-            .map(|config| config.access.is_seed_key)
-            .map_err(|error| error.setting)
+        let judged = Config::new(&settings).and_then(|config| {
+            config.access.judge(stored)?;
+            Ok(config.access.lets_default_key_in(stored))
+        });
+        judged.map_err(|error| error.setting)
     }
 
     #[test]
     fn every_combination_at_start_up_is_judged() {
+        use Stored::{Nothing as N, NothingThatOpens as Old, SomethingThatOpens as Open};
         let (near, far) = ("127.0.0.1:8000", "0.0.0.0:8000");
+        let (http, https) = (Some("http://chat.example.com"), Some("https://chat.example.com"));
         let refused = |setting: &str| Err(setting.to_owned());
-        for (listen, key, allow, production, url, expected) in [
-            (near, None, false, false, None, Ok(true)),
-            ("[::1]:8000", None, false, false, None, Ok(true)),
-            (near, Some(SEED_KEY), false, false, None, Ok(true)),
-            (near, Some("short"), false, false, None, Ok(false)),
-            (near, Some(""), false, false, None, refused("api_key")),
-            (near, Some("two words"), false, false, None, refused("api_key")),
-            (far, None, false, false, None, refused("api_key")),
-            (far, Some(SEED_KEY), false, false, None, refused("api_key")),
-            (far, None, true, false, None, Ok(true)),
-            (far, Some("short"), false, false, None, Ok(false)),
-            (near, None, false, true, None, refused("production")),
-            (far, None, true, true, None, refused("production")),
-            (near, Some(SEED_KEY), true, true, None, refused("api_key")),
-            (near, Some("short"), false, true, None, refused("api_key")),
-            (far, Some(GOOD), false, true, None, Ok(false)),
-            (
-                far,
-                Some(GOOD),
-                false,
-                true,
-                Some("http://chat.example.com"),
-                refused("public_url"),
-            ),
-            (
-                far,
-                Some(GOOD),
-                false,
-                true,
-                Some("https://chat.example.com"),
-                Ok(false),
-            ),
-            (
-                far,
-                Some(GOOD),
-                false,
-                false,
-                Some("http://chat.example.com"),
-                Ok(false),
-            ),
+        for (listen, key, allow, production, url, stored, expected) in [
+            (near, None, false, false, None, N, Ok(true)),
+            ("[::1]:8000", None, false, false, None, N, Ok(true)),
+            (near, Some(SEED_KEY), false, false, None, N, Ok(true)),
+            (near, Some("short"), false, false, None, N, Ok(false)),
+            (near, Some(""), false, false, None, N, refused("api_key")),
+            (near, Some("two words"), false, false, None, N, refused("api_key")),
+            (near, None, false, false, None, Open, Ok(false)),
+            (near, Some(SEED_KEY), true, false, None, Open, Ok(false)),
+            (near, None, false, false, None, Old, Ok(false)),
+            (far, None, false, false, None, N, refused("api_key")),
+            (far, Some(SEED_KEY), false, false, None, N, refused("api_key")),
+            (far, None, true, false, None, N, Ok(true)),
+            (far, Some("short"), false, false, None, N, Ok(false)),
+            (far, None, false, false, None, Open, Ok(false)),
+            (far, None, false, false, None, Old, Ok(false)),
+            (far, None, true, false, None, Old, Ok(false)),
+            (near, None, false, true, None, N, refused("production")),
+            (far, None, true, true, None, N, refused("production")),
+            (far, None, false, true, None, Old, refused("production")),
+            (far, None, false, true, None, Open, Ok(false)),
+            (near, Some(SEED_KEY), true, true, None, N, refused("api_key")),
+            (near, Some(SEED_KEY), true, true, None, Open, refused("api_key")),
+            (near, Some("short"), false, true, None, N, refused("api_key")),
+            (near, Some("short"), false, true, None, Open, refused("api_key")),
+            (far, Some(GOOD), false, true, None, N, Ok(false)),
+            (far, Some(GOOD), false, true, http, N, refused("public_url")),
+            (far, Some(GOOD), false, true, https, N, Ok(false)),
+            (far, Some(GOOD), false, false, http, N, Ok(false)),
         ] {
-            let case = format!("{listen} {key:?} allow={allow} production={production} {url:?}");
-            assert_eq!(outcome(listen, key, allow, production, url), expected, "{case}");
+            let case = format!("{listen} {key:?} allow={allow} production={production} {url:?} {stored:?}");
+            let judged = outcome(listen, key, allow, production, url, stored);
+            assert_eq!(judged, expected, "{case}");
         }
     }
 

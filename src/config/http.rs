@@ -1,9 +1,11 @@
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
-use super::{ConfigError, Settings, at_least_one, value::List};
+use ipnet::IpNet;
+
+use super::{ConfigError, LimitSettings, Settings, at_least_one, limits, value::List};
 
 /// Who may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
@@ -14,6 +16,17 @@ pub enum Reads {
     Public,
     /// Whoever has a key.
     Key,
+}
+
+/// In which headers proxies say who asked them, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeaders {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    #[default]
+    XForwarded,
+    /// `Forwarded`, of RFC 7239.
+    Forwarded,
 }
 
 /// How HTTP is served.
@@ -29,10 +42,20 @@ pub struct HttpSettings {
     pub allowed_hosts: Vec<String>,
     /// Origins whose pages may call.
     pub cors_origins: Vec<String>,
+    /// Proxies whose word on clients counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where they say it.
+    pub proxy_headers: ProxyHeaders,
+    /// Whether browsers are told to come back by TLS only.
+    pub hsts: bool,
+    /// Who may do how much.
+    pub limits: LimitSettings,
     /// Open connections.
     pub max_connections: usize,
     /// Requests worked on at once.
     pub max_in_flight: usize,
+    /// Bytes of bodies that are held at once.
+    pub max_bodies: usize,
     /// Streams of events, of any conversation.
     pub max_streams: usize,
     /// Streams of events of one conversation.
@@ -60,11 +83,18 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
         )),
         seconds => Ok(Duration::from_secs(seconds)),
     };
+    let public_url = settings.public_url.as_deref().map(public_url).transpose()?;
+    let by_tls = public_url
+        .as_deref()
+        .is_some_and(|url| url.starts_with("https://"));
+    let mib = at_least_one("max_bodies_mib", settings.max_bodies_mib.unwrap_or(64))?;
     Ok(HttpSettings {
         listen: settings
             .listen
             .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))),
-        public_url: settings.public_url.as_deref().map(public_url).transpose()?,
+        // Production has no business on the open network without TLS in front of it.
+        hsts: by_tls || settings.production.unwrap_or_default(),
+        public_url,
         reads: settings.reads.unwrap_or_default(),
         allowed_hosts: list(settings.allowed_hosts.as_ref())
             .map(|host| host.to_ascii_lowercase())
@@ -72,8 +102,14 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
         cors_origins: list(settings.cors_origins.as_ref())
             .map(|origin| cors_origin(origin))
             .collect::<Result<_, _>>()?,
+        trusted_proxies: list(settings.trusted_proxies.as_ref())
+            .map(|proxy| network(proxy))
+            .collect::<Result<_, _>>()?,
+        proxy_headers: settings.proxy_headers.unwrap_or_default(),
+        limits: limits::section(settings),
         max_connections: at_least_one("max_connections", settings.max_connections.unwrap_or(8_192))?,
         max_in_flight: at_least_one("max_in_flight", settings.max_in_flight.unwrap_or(1_024))?,
+        max_bodies: mib.saturating_mul(1024 * 1024),
         max_streams: at_least_one("max_streams", settings.max_streams.unwrap_or(4_096))?,
         max_streams_per_conversation: at_least_one(
             "max_streams_per_conversation",
@@ -90,6 +126,22 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
 
 fn list(given: Option<&List>) -> impl Iterator<Item = &String> {
     given.into_iter().flat_map(|list| &list.0)
+}
+
+/// An address, or a network with the number of its bits.
+fn network(text: &str) -> Result<IpNet, ConfigError> {
+    let address = |text: &str| {
+        text.parse::<IpAddr>()
+            .map(|address| IpNet::from(address.to_canonical()))
+    };
+    text.parse().or_else(|_| address(text)).map_err(|_| {
+        let hint = "for instance: --trusted-proxies 127.0.0.1,10.0.0.0/8";
+        ConfigError::new(
+            "trusted_proxies",
+            format!("`{text}` is no address and no network"),
+            hint,
+        )
+    })
 }
 
 /// An absolute http(s) URL without query, its final slash removed.

@@ -9,9 +9,11 @@ mod database;
 mod error;
 mod file;
 mod http;
+mod limits;
 mod logs;
 mod providers;
 mod replies;
+mod service;
 mod settings;
 mod value;
 
@@ -19,13 +21,15 @@ use std::path::Path;
 
 use clap::{ArgMatches, parser::ValueSource};
 
-pub use access::{Access, SEED_KEY, key};
+pub use access::{Access, SEED_KEY, Stored, key};
 pub use database::{Database, PostgresSettings, at as database_at, section as database};
 pub use error::ConfigError;
-pub use http::{HttpSettings, Reads};
+pub use http::{HttpSettings, ProxyHeaders, Reads};
+pub use limits::LimitSettings;
 pub use logs::{LogFormat, LogLevel, LogSettings, LoggedIds};
 pub use providers::{Api, OutputLimit, ProviderKind, ProviderSettings, ProviderTables, Providers};
 pub use replies::ReplySettings;
+pub use service::{Ownership, ServiceSettings};
 pub use settings::Settings;
 pub use value::DatabaseUrl;
 
@@ -38,6 +42,8 @@ pub struct Config {
     pub access: Access,
     /// How HTTP is served.
     pub http: HttpSettings,
+    /// What the operations go by.
+    pub service: ServiceSettings,
     /// How replies are worked on.
     pub replies: ReplySettings,
     /// Who writes them.
@@ -52,6 +58,7 @@ impl Config {
         let http = http::section(settings)?;
         let database = database::section(settings)?;
         let access = access::section(settings, &http)?;
+        let service = service::section(settings)?;
         let replies = replies::section(settings)?;
         let providers = providers::section(settings)?;
         let logs = logs::section(settings)?;
@@ -59,6 +66,7 @@ impl Config {
             database,
             access,
             http,
+            service,
             replies,
             providers,
             logs,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use secrecy::SecretString;
 
 use super::{
-    LogFormat, LogLevel, LoggedIds, ProviderTables, Reads,
+    LogFormat, LogLevel, LoggedIds, Ownership, ProviderTables, ProxyHeaders, Reads,
     value::{DatabaseUrl, List, switch},
 };
 
@@ -34,7 +34,7 @@ macro_rules! shown_by_name {
         })*
     };
 }
-shown_by_name!(LogFormat, LogLevel, LoggedIds, Reads);
+shown_by_name!(LogFormat, LogLevel, LoggedIds, Ownership, ProxyHeaders, Reads);
 
 impl Shown for SecretString {
     fn shown(&self) -> String {
@@ -125,7 +125,7 @@ settings! {
     database_writers: usize, "ENGAGEMENT_DATABASE_WRITERS", "NUMBER", default "1";
     /// Seconds that a statement may take in PostgreSQL, waiting for locks included
     database_timeout_s: u64, "ENGAGEMENT_DATABASE_TIMEOUT_S", "SECONDS", default "5";
-    /// The API key that writes need
+    /// An API key that may do everything; see `engagement keys` for others
     api_key: SecretString, "ENGAGEMENT_API_KEY", "KEY", default "the well-known one";
     /// A file that holds the API key
     api_key_file: PathBuf, "ENGAGEMENT_API_KEY_FILE", "PATH", default "none";
@@ -137,28 +137,54 @@ settings! {
         value_parser = switch, num_args = 0..=1, require_equals = true, default_missing_value = "1";
     /// Whether reads need a key too: public or key
     reads: Reads, "ENGAGEMENT_READS", "WHO", default "public";
+    /// Whose conversations are: shared by all keys, or strict, the key's that made them
+    ownership: Ownership, "ENGAGEMENT_OWNERSHIP", "WHOSE", default "shared";
     /// Base of the links in pages, for instance `https://chat.example.com`
     public_url: String, "ENGAGEMENT_PUBLIC_URL", "URL", default "from the Host header";
     /// Host names to answer to, separated by commas
     allowed_hosts: List, "ENGAGEMENT_ALLOWED_HOSTS", "HOSTS", default "any";
     /// Origins whose pages may call the API from a browser, separated by commas
     cors_origins: List, "ENGAGEMENT_CORS_ORIGINS", "ORIGINS", default "none";
+    /// Proxies whose word on clients counts: addresses or networks, separated by commas
+    trusted_proxies: List, "ENGAGEMENT_TRUSTED_PROXIES", "ADDRESSES", default "none";
+    /// The headers in which they say it: x-forwarded or forwarded
+    proxy_headers: ProxyHeaders, "ENGAGEMENT_PROXY_HEADERS", "WHICH", default "x-forwarded";
     /// The model that answers where none is asked for: MODEL or PROVIDER/MODEL, or rules
     model: String, "ENGAGEMENT_MODEL", "NAME", default "the only provider's first, or rules";
     /// Replies at the provider at once
     workers: usize, "ENGAGEMENT_WORKERS", "NUMBER", default "64";
+    /// Replies that may be unfinished; messages that ask for more are answered 503
+    max_pending_replies: usize, "ENGAGEMENT_MAX_PENDING_REPLIES", "NUMBER", default "100000";
+    /// Hours that a request with an Idempotency-Key is remembered
+    idempotency_kept_h: usize, "ENGAGEMENT_IDEMPOTENCY_KEPT_H", "HOURS", default "24";
     /// Days that the pieces are kept in which a reply was streamed, once it is final
     deltas_kept_days: usize, "ENGAGEMENT_DELTAS_KEPT_DAYS", "DAYS", default "7";
     /// Open connections; more are closed at once
     max_connections: usize, "ENGAGEMENT_MAX_CONNECTIONS", "NUMBER", default "8192";
     /// Requests worked on at once; more are answered 503
     max_in_flight: usize, "ENGAGEMENT_MAX_IN_FLIGHT", "NUMBER", default "1024";
+    /// MiB of request bodies held at once; more are answered 503
+    max_bodies_mib: usize, "ENGAGEMENT_MAX_BODIES_MIB", "MIB", default "64";
     /// Streams of events at once; more are answered 503
     max_streams: usize, "ENGAGEMENT_MAX_STREAMS", "NUMBER", default "4096";
     /// Streams of one conversation at once; more are answered 429
     max_streams_per_conversation: usize, "ENGAGEMENT_MAX_STREAMS_PER_CONVERSATION", "NUMBER", default "1024";
     /// Streams to one address at once; more are answered 429; 0 for any number
     max_streams_per_address: usize, "ENGAGEMENT_MAX_STREAMS_PER_ADDRESS", "NUMBER", default "0";
+    /// Reads without a key from one address, in a second; more are answered 429; 0 for any number, here and below
+    address_reads_per_s: u32, "ENGAGEMENT_ADDRESS_READS_PER_S", "NUMBER", default "1000";
+    /// Answers 401 to one address, in a minute; after that it is answered 429
+    address_401s_per_min: u32, "ENGAGEMENT_ADDRESS_401S_PER_MIN", "NUMBER", default "120";
+    /// Answers 404 to one address, in a minute; after that it is answered 429
+    address_404s_per_min: u32, "ENGAGEMENT_ADDRESS_404S_PER_MIN", "NUMBER", default "600";
+    /// Requests of a key that has no limit of its own, in a second; likewise the next three
+    key_requests_per_s: u32, "ENGAGEMENT_KEY_REQUESTS_PER_S", "NUMBER", default "0";
+    /// Messages created with a key, in a minute
+    key_messages_per_min: u32, "ENGAGEMENT_KEY_MESSAGES_PER_MIN", "NUMBER", default "0";
+    /// Replies of a key that are waiting or being written
+    key_pending_replies: u32, "ENGAGEMENT_KEY_PENDING_REPLIES", "NUMBER", default "0";
+    /// Tokens that the replies of a key may cost, in a day
+    key_tokens_per_day: u64, "ENGAGEMENT_KEY_TOKENS_PER_DAY", "NUMBER", default "0";
     /// Seconds that a request's head may take
     header_timeout_s: u64, "ENGAGEMENT_HEADER_TIMEOUT_S", "SECONDS", default "10";
     /// Seconds that a connection is kept between two requests; longer than a proxy in front keeps it

@@ -2,15 +2,14 @@
 //!
 //! axum's own `serve` has none of these; axum-server has, and is used here and nowhere else.
 
+mod connection;
+
 use std::{
     future::{Ready, ready},
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -26,6 +25,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
+
+pub(super) use connection::{Attended, Connection};
 
 use crate::{config::HttpSettings, shutdown::Shutdown};
 
@@ -189,11 +190,7 @@ impl<S> Accept<TcpStream, S> for Gate {
         let address = stream
             .peer_addr()
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let connection = Connection(Arc::new(State {
-            address,
-            turns: AtomicUsize::new(0),
-            streams: AtomicBool::new(false),
-        }));
+        let connection = Connection::from(address);
         let guarded = Guarded {
             stream,
             connection: connection.clone(),
@@ -204,50 +201,6 @@ impl<S> Accept<TcpStream, S> for Gate {
             _place: place,
         };
         ready(Ok((guarded, Counted { service, connection })))
-    }
-}
-
-/// What is known of a connection by those who answer on it.
-#[derive(Debug, Clone)]
-pub(super) struct Connection(Arc<State>);
-
-#[derive(Debug)]
-struct State {
-    address: IpAddr,
-    /// Whose turn it is: the client's while the number is even, the service's while it is odd.
-    turns: AtomicUsize,
-    /// Whether it is being streamed on.
-    streams: AtomicBool,
-}
-
-impl Connection {
-    /// Where it comes from.
-    pub(super) fn address(&self) -> IpAddr {
-        self.0.address
-    }
-
-    /// From now on, and until what this gives is dropped, the connection ends when its client closes its side.
-    pub(super) fn attend(self) -> Attended {
-        self.0.streams.store(true, Ordering::Release);
-        Attended(self)
-    }
-
-    fn streams(&self) -> bool {
-        self.0.streams.load(Ordering::Acquire)
-    }
-
-    fn pass_turn(&self) {
-        self.0.turns.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
-/// Has it noticed when a client goes away to whom there is nothing to say.
-#[derive(Debug)]
-pub(super) struct Attended(Connection);
-
-impl Drop for Attended {
-    fn drop(&mut self) {
-        self.0.0.streams.store(false, Ordering::Release);
     }
 }
 
@@ -344,7 +297,7 @@ impl AsyncRead for Guarded {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let turn = self.connection.0.turns.load(Ordering::Acquire);
+        let turn = self.connection.turn();
         // A head that has come to its end has passed the turn on.
         self.head.take_if(|(begun_in, _)| *begun_in != turn);
         let before = buffer.filled().len();

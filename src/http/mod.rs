@@ -10,41 +10,67 @@ mod ops;
 mod problem;
 mod streams;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{Router, middleware};
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
 pub use accept::{Listener, serve};
-pub use api::{Access, RouteInfo, table};
+pub use api::{Access, KeyShape, RouteInfo, table};
 
-use self::{layer::keys::Keys, problem::Problem, streams::Streams};
-use crate::{config::HttpSettings, ids::RequestIds, service::Service, shutdown::Shutdown};
+use self::{
+    api::UnderWay,
+    layer::{bodies::Bodies, overload::Overload},
+    problem::Problem,
+    streams::Streams,
+};
+use crate::{
+    access::Keyring, clock::Seldom, config::HttpSettings, ids::RequestIds, limits::Limits, service::Service,
+    shutdown::Shutdown,
+};
 
 /// What every request can reach.
 pub struct Http {
     settings: HttpSettings,
-    keys: Keys,
+    keyring: OnceLock<Keyring>,
     service: OnceLock<Service>,
     in_flight: Semaphore,
+    bodies: Bodies,
+    limits: Limits,
+    /// For the line about those who ask too often.
+    throttled: Seldom,
+    overload: Overload,
     streams: Streams,
+    under_way: UnderWay,
     request_ids: RequestIds,
     shutdown: Shutdown,
 }
 
 impl Http {
     /// The state of a server whose service is still being made ready.
-    pub fn new(settings: HttpSettings, key: &SecretString, shutdown: Shutdown) -> Arc<Self> {
+    pub fn new(settings: HttpSettings, shutdown: Shutdown) -> Arc<Self> {
         Arc::new(Self {
-            keys: Keys::new(key.expose_secret()),
+            keyring: OnceLock::new(),
             service: OnceLock::new(),
             in_flight: Semaphore::new(settings.max_in_flight),
+            bodies: Bodies::new(settings.max_bodies),
+            limits: Limits::new(settings.limits),
+            throttled: Seldom::every(Duration::from_secs(1)),
+            overload: Overload::new(settings.max_in_flight),
             streams: Streams::new(&settings),
+            under_way: UnderWay::default(),
             request_ids: RequestIds::new(),
             settings,
             shutdown,
         })
+    }
+
+    /// From now on these keys let people in. A second ring changes nothing.
+    pub fn let_in(&self, keyring: Keyring) {
+        let _ = self.keyring.set(keyring);
     }
 
     /// From now on requests are answered by this service. A second one changes nothing.
@@ -53,10 +79,16 @@ impl Http {
     }
 
     fn service(&self) -> Result<&Service, Problem> {
-        self.service
-            .get()
-            .ok_or_else(|| Problem::unavailable("The service is starting."))
+        self.service.get().ok_or_else(starting)
     }
+
+    fn keyring(&self) -> Result<&Keyring, Problem> {
+        self.keyring.get().ok_or_else(starting)
+    }
+}
+
+fn starting() -> Problem {
+    Problem::unavailable("The service is starting.")
 }
 
 /// Every route, behind every layer.
@@ -69,15 +101,8 @@ pub fn health_router(http: &Arc<Http>) -> Router {
     layered(ops::router(http), http)
 }
 
-/// Puts around routes what every request passes (`layer::around`) and, where the operator named
-/// origins, what browsers need.
+/// Puts around routes what every request passes: `layer::around`.
 pub fn layered(routes: Router, http: &Arc<Http>) -> Router {
-    let mut routes = routes.fallback(async || Problem::not_found());
-    if !http.settings.cors_origins.is_empty() {
-        routes = routes.layer(middleware::from_fn_with_state(
-            Arc::clone(http),
-            layer::cors::cors,
-        ));
-    }
+    let routes = routes.fallback(async || Problem::not_found());
     routes.layer(middleware::from_fn_with_state(Arc::clone(http), layer::around))
 }

@@ -13,10 +13,18 @@ use serde::Serialize;
 
 use super::{Http, api, problem::Problem};
 
+const LIVE: &str = "/livez";
+const READY: &str = "/readyz";
+
+/// Whether a path is a probe's, which is answered whoever asks how often.
+pub(super) fn is_probe(path: &str) -> bool {
+    [LIVE, READY].contains(&path)
+}
+
 pub(super) fn router(http: &Arc<Http>) -> Router {
     Router::new()
-        .route("/livez", api::resource(get(live), "GET, HEAD, OPTIONS"))
-        .route("/readyz", api::resource(get(ready), "GET, HEAD, OPTIONS"))
+        .route(LIVE, api::resource(get(live), "GET, HEAD, OPTIONS"))
+        .route(READY, api::resource(get(ready), "GET, HEAD, OPTIONS"))
         .with_state(Arc::clone(http))
 }
 

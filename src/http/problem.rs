@@ -1,16 +1,22 @@
 //! What went wrong, in the envelope that every error of the service's contract has:
-//! `{"status": "error", "code": …, "message": …, "details": {field: [text, …]}}`.
+//! `{"status": "error", "code": …, "message": …, "details": {field: [text, …]}}`; or, for those who name it, as RFC 9457 has it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+mod form;
+
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use axum::{
     body::Body,
     http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+pub(super) use form::Form;
 
-use crate::{model::ModelName, service};
+use crate::{
+    access,
+    model::{ModelName, Scope},
+    service,
+};
 
 /// Field by field, what is wrong with it.
 pub(super) type Details = BTreeMap<Cow<'static, str>, Vec<String>>;
@@ -39,7 +45,8 @@ impl Problem {
         }
     }
 
-    fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+    /// The same, with a header in its answer.
+    pub(super) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
@@ -75,6 +82,12 @@ impl Problem {
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"))
     }
 
+    /// 403: the key is good, but not for this.
+    pub(super) fn forbidden(scope: Scope) -> Self {
+        let detail = format!("This key does not have the scope \"{}\".", scope.as_str());
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
     /// 404, the same for what never was, what is gone and what is no id.
     pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Not found.")
@@ -108,6 +121,24 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
+    /// 409: the same is being done; once it is, it can be asked for again.
+    pub(super) fn under_way(detail: &str) -> Self {
+        Self::conflict(detail).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// 422: one field is right by itself and wrong here.
+    pub(super) fn unprocessable(field: &'static str, text: &str) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            ..Self::invalid_field(field, text)
+        }
+    }
+
+    /// Whether it is a 422.
+    pub(super) fn is_unprocessable(&self) -> bool {
+        self.status == StatusCode::UNPROCESSABLE_ENTITY
+    }
+
     /// 413: the body is too large.
     pub(super) fn body_too_large() -> Self {
         Self::new(
@@ -127,12 +158,11 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
-    /// 429: the client has as much as it may have for now.
-    pub(super) fn throttled() -> Self {
-        /// A guess: a place is free once somebody leaves.
-        const SECONDS: u64 = 5;
-        let detail = format!("Request was throttled. Expected available in {SECONDS} seconds.");
-        Self::new(StatusCode::TOO_MANY_REQUESTS, detail).with_header(header::RETRY_AFTER, SECONDS.into())
+    /// 429: the client has as much as it may have for now, and perhaps not after this time.
+    pub(super) fn throttled_for(wait: Duration) -> Self {
+        let seconds = whole_seconds(wait).max(1);
+        let detail = format!("Request was throttled. Expected available in {seconds} seconds.");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail).with_header(header::RETRY_AFTER, seconds.into())
     }
 
     /// 500. The cause goes to the log and nowhere else.
@@ -150,6 +180,11 @@ impl Problem {
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// 503: as much is being worked on as there may be.
+    pub(super) fn busy() -> Self {
+        Self::unavailable("The service is busy.")
+    }
+
     /// The same, with a cause for the log.
     fn because(mut self, cause: String) -> Self {
         self.cause = Some(cause);
@@ -161,47 +196,24 @@ impl Problem {
         self.cause.as_deref()
     }
 
-    /// The answer, headers and envelope.
-    pub(super) fn render(mut self, request_id: &str) -> Response {
-        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-            self.details
-                .insert(Cow::Borrowed("request_id"), vec![request_id.to_owned()]);
-        }
-        let envelope = Envelope {
-            status: "error",
-            code: self.status.as_u16(),
-            message: message(self.status),
-            details: &self.details,
-        };
-        let mut response = match serde_json::to_vec(&envelope) {
-            Ok(json) => Response::new(Body::from(json)),
-            Err(_) => Response::new(Body::empty()),
-        };
+    /// The answer, headers and body.
+    pub(super) fn render(self, request_id: &str, form: Form) -> Response {
+        let (body, kind) = form.write(self.status, self.details, request_id);
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response.headers_mut().extend(self.headers);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
         response
     }
 }
 
-#[derive(Serialize)]
-struct Envelope<'a> {
-    status: &'static str,
-    code: u16,
-    message: &'static str,
-    details: &'a Details,
-}
-
-fn message(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::BAD_REQUEST => "Validation or Client Error",
-        StatusCode::UNAUTHORIZED => "Invalid or missing API key",
-        StatusCode::NOT_FOUND => "Resource not found",
-        StatusCode::INTERNAL_SERVER_ERROR => "Server error",
-        other => other.canonical_reason().unwrap_or("Error"),
-    }
+/// Rounded up: who comes then comes late enough.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// Nobody offers a model of this name.
@@ -228,6 +240,18 @@ impl IntoResponse for Problem {
     }
 }
 
+impl From<access::Error> for Problem {
+    fn from(error: access::Error) -> Self {
+        match error {
+            access::Error::NoSuchKey => Self::not_found(),
+            access::Error::NotActive => Self::conflict("This key opens nothing any more."),
+            access::Error::Repeated => service::Error::Repeated.into(),
+            access::Error::Chance(_) => Self::internal(error.to_string()),
+            access::Error::Store(cause) => service::Error::from(cause).into(),
+        }
+    }
+}
+
 impl From<service::Error> for Problem {
     fn from(error: service::Error) -> Self {
         match error {
@@ -236,6 +260,12 @@ impl From<service::Error> for Problem {
             service::Error::NoSuchEvent => Self::no_such_event("after"),
             service::Error::UnknownModel(name) => Self::invalid_field("model", no_such_model(&name)),
             service::Error::Busy => Self::conflict("A reply of this conversation is unfinished."),
+            service::Error::Repeated => {
+                Self::under_way("A request with this Idempotency-Key was just carried out.")
+            }
+            service::Error::Backlogged => Self::unavailable("Too many replies are unfinished."),
+            service::Error::TooManyReplies => Self::throttled_for(Duration::from_secs(1)),
+            service::Error::Spent { until } => Self::throttled_for(until),
             service::Error::Unavailable(cause) => {
                 Self::unavailable("The database is unavailable.").because(cause)
             }

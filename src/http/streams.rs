@@ -8,8 +8,9 @@ use std::{
     convert::Infallible,
     fmt,
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
     vec,
 };
 
@@ -19,6 +20,7 @@ use axum::{
     response::Response,
 };
 use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     accept::{Attended, Connection},
@@ -27,6 +29,7 @@ use super::{
 use crate::{
     config::HttpSettings,
     events::{Seen, Watcher},
+    limits::network,
     model::{ConversationId, Event},
     shutdown::Shutdown,
 };
@@ -39,6 +42,9 @@ const RETRY: &[u8] = b"retry: 2000\n\n";
 
 /// What says that the stream is still there.
 const HEARTBEAT: &[u8] = b":\n\n";
+
+/// When to try again who got no place: a guess, since a place is free once somebody leaves.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// On proxies that gather what comes before they pass it on.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -84,7 +90,7 @@ impl Streams {
         connection: Option<Connection>,
     ) -> Result<Place, Problem> {
         let address = match &connection {
-            Some(connection) if self.0.most_per_address > 0 => Some(counted(connection.address())),
+            Some(connection) if self.0.most_per_address > 0 => Some(network(connection.client())),
             _ => None,
         };
         let mut taken = self.0.taken();
@@ -95,7 +101,7 @@ impl Streams {
         if of(taken.by_conversation.get(&conversation)) >= self.0.most_per_conversation
             || address.is_some_and(|address| of(taken.by_address.get(&address)) >= self.0.most_per_address)
         {
-            return Err(Problem::throttled());
+            return Err(Problem::throttled_for(PATIENCE));
         }
         taken.all += 1;
         *taken.by_conversation.entry(conversation).or_default() += 1;
@@ -146,29 +152,20 @@ fn leave<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     }
 }
 
-/// What counts as one address: who has one of version 6 has 2^64 of them.
-fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 /// The answer to somebody who watches. It ends with what is watched, or early when the service stops, so that its
-/// client goes elsewhere.
+/// client goes elsewhere, or when the key that opened it opens nothing any more.
 pub(super) fn answer<E: fmt::Display>(
     watcher: Watcher,
     place: Place,
     shutdown: Shutdown,
+    ended: CancellationToken,
     frame: impl Fn(Event) -> Result<Bytes, E> + Send + 'static,
 ) -> Response {
     let running = Running {
         watcher,
         waiting: Vec::new().into_iter(),
         shutdown,
+        ended,
         _place: place,
     };
     let events = stream::unfold(running, Running::next).map(move |next| match next {
@@ -192,6 +189,8 @@ struct Running {
     /// Those that were read and not sent yet.
     waiting: vec::IntoIter<Event>,
     shutdown: Shutdown,
+    /// When the key opens nothing any more that opened this.
+    ended: CancellationToken,
     _place: Place,
 }
 
@@ -202,7 +201,7 @@ enum Next {
 
 impl Running {
     async fn next(mut self) -> Option<(Next, Self)> {
-        while !self.shutdown.has_begun() {
+        while !self.shutdown.has_begun() && !self.ended.is_cancelled() {
             if let Some(event) = self.waiting.next() {
                 return Some((Next::Event(event), self));
             }
@@ -211,6 +210,7 @@ impl Running {
             let seen = tokio::select! {
                 biased;
                 () = self.shutdown.begun() => return None,
+                () = self.ended.cancelled() => return None,
                 seen = self.watcher.next() => seen,
             };
             match seen {
@@ -220,19 +220,5 @@ impl Running {
             }
         }
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_of_version_6_counts_as_one_address() {
-        let counted = |address: &str| counted(address.parse().unwrap()).to_string();
-        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), counted("2001:db8:1:2::9"));
-        assert_ne!(counted("2001:db8:1:2::"), counted("2001:db8:1:3::"));
-        assert_eq!(counted("::ffff:192.0.2.1"), counted("192.0.2.1"));
-        assert_ne!(counted("192.0.2.1"), counted("192.0.2.2"));
     }
 }

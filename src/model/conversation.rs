@@ -1,4 +1,4 @@
-use super::{Change, ConversationId, Description, OptionsChange, ReplyOptions, Timestamp, Title};
+use super::{Change, ConversationId, Description, OptionsChange, Owner, ReplyOptions, Timestamp, Title};
 
 /// A conversation, as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct NewConversation {
     pub description: Description,
     /// What it wants of its replies.
     pub options: ReplyOptions,
+    /// Whose key makes it.
+    pub owner: Owner,
     /// Now.
     pub now: Timestamp,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BusyPolicy, ConversationId, MessageId, MessageText, ReplyOptions, Role, Timestamp};
+use super::{BusyPolicy, ConversationId, MessageId, MessageText, Owner, ReplyOptions, Role, Timestamp};
 
 /// Where a reply stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub struct NewReply {
     pub options: ReplyOptions,
     /// What to do about unfinished replies of its conversation, if it takes turns.
     pub busy: BusyPolicy,
+    /// Whose key asks for it.
+    pub owner: Owner,
 }
 
 /// The right to finish a reply. Each claim gives a new token, so an older holder can change nothing.
@@ -103,6 +105,8 @@ pub struct ClaimedReply {
     pub prompt: MessageText,
     /// Whose capacity it takes, as [`NewReply::lane`].
     pub lane: Option<String>,
+    /// Whose key asked for it.
+    pub owner: Owner,
 }
 
 /// What a reply that takes turns is written from.

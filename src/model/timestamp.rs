@@ -12,6 +12,18 @@ impl Timestamp {
         Self(micros)
     }
 
+    /// Reads a date and time of RFC 3339, or a date alone, which stands for its beginning in UTC.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = text.parse::<jiff::Timestamp>().or_else(|error| {
+            let is_date = text.len() == "2026-01-31".len();
+            let date = is_date.then(|| text.parse::<jiff::civil::Date>().ok()).flatten();
+            date.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok())
+                .map(|zoned| zoned.timestamp())
+                .ok_or(error)
+        });
+        time.ok().map(|time| Self(time.as_microsecond()))
+    }
+
     /// Microseconds since the Unix epoch.
     pub const fn as_micros(self) -> i64 {
         self.0
@@ -56,6 +68,23 @@ impl fmt::Display for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_read_with_and_without_a_time() {
+        for (text, expected) in [
+            ("2026-11-22T14:15:30.414806Z", Some("2026-11-22T14:15:30.414806Z")),
+            ("2026-11-22T16:15:30+02:00", Some("2026-11-22T14:15:30.000000Z")),
+            ("2026-11-22", Some("2026-11-22T00:00:00.000000Z")),
+            ("2026-11-31", None),
+            ("2026-11-22T14:15:30", None),
+            ("20261122", None),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            let read = Timestamp::parse(text).map(|time| time.to_string());
+            assert_eq!(read.as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn dates_always_have_six_digits_and_a_z() {

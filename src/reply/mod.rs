@@ -29,6 +29,7 @@ pub use intake::Intake;
 use self::hands::Hands;
 
 use crate::{
+    access::Spending,
     clock::{Clock, Seldom},
     config::ReplySettings,
     ids::IdSource,
@@ -37,12 +38,44 @@ use crate::{
     store::Store,
 };
 
+/// What replies are made of, and the operations that ask for them.
+#[derive(Clone)]
+pub struct Parts {
+    /// What is remembered.
+    pub store: Arc<dyn Store>,
+    /// Who writes replies.
+    pub providers: Arc<Providers>,
+    /// What time it is.
+    pub clock: Clock,
+    /// New identifiers.
+    pub ids: IdSource,
+    /// The replies that this process works on.
+    pub intake: Intake,
+    /// What they cost.
+    pub spending: Spending,
+}
+
+impl Parts {
+    /// Over this store and these providers, by the system's clock, with ids of chance.
+    pub fn over(store: Arc<dyn Store>, providers: Providers) -> Self {
+        Self {
+            store,
+            providers: Arc::new(providers),
+            clock: Clock::system(),
+            ids: IdSource::random(),
+            intake: Intake::default(),
+            spending: Spending::default(),
+        }
+    }
+}
+
 /// Everything that working on replies takes.
 pub(crate) struct Engine {
     store: Arc<dyn Store>,
     providers: Arc<Providers>,
     clock: Clock,
     ids: IdSource,
+    spending: Spending,
     settings: ReplySettings,
     intake: Intake,
     hands: Hands,
@@ -52,26 +85,18 @@ pub(crate) struct Engine {
 }
 
 /// Starts working on replies, until shutdown.
-pub fn start(
-    store: Arc<dyn Store>,
-    providers: Arc<Providers>,
-    clock: Clock,
-    ids: IdSource,
-    settings: ReplySettings,
-    intake: Intake,
-    shutdown: &Shutdown,
-) {
-    let shutdown_for_engine = shutdown.clone();
+pub fn start(parts: Parts, settings: ReplySettings, shutdown: &Shutdown) {
     let engine = Arc::new(Engine {
-        store,
-        providers,
-        clock,
-        ids,
+        store: parts.store,
+        providers: parts.providers,
+        clock: parts.clock,
+        ids: parts.ids,
+        spending: parts.spending,
         hands: Hands::new(settings.workers),
         settings,
-        intake,
+        intake: parts.intake,
         complaints: Seldom::every(Duration::from_secs(1)),
-        shutdown: shutdown_for_engine,
+        shutdown: shutdown.clone(),
     });
     engine.intake.staff(&engine);
     shutdown.spawn(pool::run(Arc::clone(&engine)));

@@ -29,7 +29,7 @@ pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair)
         running: &running,
     };
     let mut in_flight = Some(in_flight);
-    let is_remote = claimed.lane.is_some();
+    let (is_remote, owner) = (claimed.lane.is_some(), claimed.owner);
     let mut at_provider = Some(at_provider);
     let asked = ask(&work, claimed, || {
         // Providers that are somewhere else have places of their own.
@@ -48,8 +48,10 @@ pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair)
     };
     let finished = match asked {
         Ok(asked) => {
-            let named = name(&asked.outcome);
+            let (named, tokens) = (name(&asked.outcome), tokens(&asked.outcome));
             let finished = work.finish(asked.outcome, asked.told).await;
+            // They are spent, whatever became of the answer.
+            engine.spending.add(owner, tokens);
             finished.map(|()| (named, asked.provider))
         }
         Err(lost) => Err(lost),
@@ -70,6 +72,17 @@ pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair)
     drop(in_flight);
     if is_remote {
         engine.providers.freed().notify_one();
+    }
+}
+
+/// What a model read and wrote, as far as it said so.
+fn tokens(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Answered(answer) => {
+            let usage = answer.account.usage.as_ref();
+            usage.map_or(0, |usage| usage.input_tokens.saturating_add(usage.output_tokens))
+        }
+        Outcome::Failed(_) | Outcome::Retry { .. } | Outcome::Released => 0,
     }
 }
 

@@ -2,18 +2,21 @@ use super::{Error, Result, Service};
 use crate::{
     model::{
         Change, Conversation, ConversationChange, ConversationId, Description, Needle, NewConversation,
-        ReplyOptions, Title,
+        Owner, ReplyOptions, Title,
     },
+    store::Once,
     telemetry::ids::Logged,
 };
 
 impl Service {
-    /// Creates a conversation.
+    /// Creates a conversation, which belongs to this owner.
     pub async fn create_conversation(
         &self,
         title: Option<Title>,
         description: Description,
         options: ReplyOptions,
+        owner: Owner,
+        once: Option<Once<Conversation>>,
     ) -> Result<Conversation> {
         self.check_offered(options.model.as_ref())?;
         let id = self.ids.conversation();
@@ -22,9 +25,10 @@ impl Service {
             title,
             description,
             options,
+            owner,
             now: self.clock.now(),
         };
-        let conversation = self.store.create_conversation(new).await?;
+        let conversation = self.store.create_conversation(new, once).await?;
         tracing::info!(conversation = %Logged(id), "conversation created");
         Ok(conversation)
     }

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::{model::ModelName, store};
 
@@ -15,6 +15,17 @@ pub enum Error {
     NoSuchEvent,
     /// A reply of the conversation is unfinished, and nobody was to wait for it or touch it; nothing was changed.
     Busy,
+    /// It was carried out before, under the same mark; nothing was changed.
+    Repeated,
+    /// There are more unfinished replies than the service takes; nothing was changed.
+    Backlogged,
+    /// There are more unfinished replies of this owner than it may have; nothing was changed.
+    TooManyReplies,
+    /// The owner has spent its tokens of this day; nothing was changed.
+    Spent {
+        /// How long until it has others.
+        until: Duration,
+    },
     /// It cannot be done now, for this reason; a change may have happened all the same.
     Unavailable(String),
     /// There is no room for it; nothing was changed.
@@ -29,6 +40,7 @@ impl From<store::Error> for Error {
             store::Error::Unavailable(_) => Self::Unavailable(error.to_string()),
             store::Error::Full => Self::Full,
             store::Error::Busy => Self::Busy,
+            store::Error::Repeated => Self::Repeated,
             // Ids are ours to make, so one that is taken is no client's mistake.
             store::Error::Conflict
             | store::Error::Broken(_)
@@ -46,6 +58,10 @@ impl fmt::Display for Error {
             Self::NoSuchPage => f.write_str("no such page"),
             Self::NoSuchEvent => f.write_str("no such event"),
             Self::Busy => f.write_str("a reply is unfinished"),
+            Self::Backlogged => f.write_str("too many replies are unfinished"),
+            Self::TooManyReplies => f.write_str("too many replies of this owner are unfinished"),
+            Self::Spent { .. } => f.write_str("this day's tokens are spent"),
+            Self::Repeated => f.write_str("it was carried out before"),
             Self::Unavailable(cause) | Self::Broken(cause) => f.write_str(cause),
             Self::Full => f.write_str("no room is left"),
         }

@@ -1,10 +1,11 @@
 use super::{Error, Result, Service};
 use crate::{
+    access::Caller,
     model::{
         ConversationId, Message, MessageId, MessagePage, MessageQuery, MessageText, NewMessage, NewReply,
         ReplyOptions, Role,
     },
-    store::PageAnswer,
+    store::{Once, PageAnswer},
     telemetry::ids::Logged,
 };
 
@@ -16,9 +17,15 @@ impl Service {
         role: Role,
         text: MessageText,
         options: ReplyOptions,
+        by: &Caller,
+        once: Option<Once<Message>>,
     ) -> Result<Message> {
         let reply = match role {
-            Role::User => self.plan(conversation, options).await?,
+            Role::User => {
+                let planned = self.plan(conversation, options, by).await?;
+                self.admit_reply(by).await?;
+                planned
+            }
             Role::Assistant => NewReply::default(),
         };
         let now = self.clock.now();
@@ -35,8 +42,8 @@ impl Service {
             Role::Assistant => None,
         };
         let appended = match claimant {
-            Some(claimant) => self.store.append_and_claim(new, claimant).await?,
-            None => self.store.append_message(new).await?,
+            Some(claimant) => self.store.append_and_claim(new, claimant, once).await?,
+            None => self.store.append_message(new, once).await?,
         };
         let message = appended.ok_or(Error::NotFound)?;
         if !self.providers.are_rules_only() {

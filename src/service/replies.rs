@@ -2,8 +2,10 @@ use std::sync::Arc;
 
 use super::{Error, Result, Service};
 use crate::{
+    access::Caller,
     events::Watcher,
     model::{Attempt, ConversationId, MessageId, ModelName, NewReply, Reply, ReplyOptions, Retried},
+    store::Once,
     telemetry::ids::Logged,
 };
 
@@ -17,12 +19,17 @@ impl Service {
     }
 
     /// Calls a reply off, wherever it is being written. What was written is kept. A final reply stays as it is.
-    pub async fn cancel_reply(&self, conversation: ConversationId, message: MessageId) -> Result<Reply> {
+    pub async fn cancel_reply(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        once: Option<Once<Reply>>,
+    ) -> Result<Reply> {
         let now = self.clock.now();
         let partial = self.ids.message(now);
         let cancelled = self
             .store
-            .cancel_reply(conversation, message, partial, now)
+            .cancel_reply(conversation, message, partial, now, once)
             .await?;
         let reply = cancelled.ok_or(Error::NotFound)?;
         self.replies.call_off_message(message);
@@ -31,12 +38,21 @@ impl Service {
     }
 
     /// Has a final reply written anew. Its answer, if there is one, stays until there is a new one.
-    pub async fn retry_reply(&self, conversation: ConversationId, message: MessageId) -> Result<Reply> {
+    pub async fn retry_reply(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        by: &Caller,
+        once: Option<Once<Reply>>,
+    ) -> Result<Reply> {
         let options = self.store.reply_options(conversation, message).await?;
-        let plan = self.plan(conversation, options.ok_or(Error::NotFound)?).await?;
+        let plan = self
+            .plan(conversation, options.ok_or(Error::NotFound)?, by)
+            .await?;
+        self.admit_reply(by).await?;
         let retried = self
             .store
-            .retry_reply(conversation, message, plan.lane, self.clock.now())
+            .retry_reply(conversation, message, plan.lane, by.owner, self.clock.now(), once)
             .await?;
         match retried {
             Retried::Queued(reply) => {
@@ -98,12 +114,18 @@ impl Service {
     }
 
     /// What a user message's reply is to be like, by its own options and its conversation's.
-    pub(super) async fn plan(&self, conversation: ConversationId, options: ReplyOptions) -> Result<NewReply> {
+    pub(super) async fn plan(
+        &self,
+        conversation: ConversationId,
+        options: ReplyOptions,
+        by: &Caller,
+    ) -> Result<NewReply> {
         self.check_model(conversation, options.model.as_ref()).await?;
         if self.providers.are_rules_only() {
             // Nobody takes turns, and nobody reads options.
             return Ok(NewReply {
                 options,
+                owner: by.owner,
                 ..NewReply::default()
             });
         }
@@ -117,6 +139,7 @@ impl Service {
             lane: remote.map(|choice| choice.backend.name.clone()),
             options,
             busy: all.busy.unwrap_or_default(),
+            owner: by.owner,
         })
     }
 

@@ -7,6 +7,8 @@ pub enum Error {
     Conflict,
     /// A reply is unfinished that the caller did not want to wait for; nothing was written.
     Busy,
+    /// It was carried out before, under the same mark; nothing was written.
+    Repeated,
     /// It cannot be done now: the database is locked, away, closing, or too slow. A write may have happened.
     Unavailable(String),
     /// There is no room left on the disk; nothing was written.
@@ -43,6 +45,7 @@ impl fmt::Display for Error {
         match self {
             Self::Conflict => f.write_str("it exists already"),
             Self::Busy => f.write_str("a reply is unfinished"),
+            Self::Repeated => f.write_str("it was carried out before"),
             Self::Unavailable(reason) => write!(f, "the database is unavailable: {reason}"),
             Self::Full => f.write_str("the database's disk is full"),
             Self::Broken(cause) => write!(f, "the database is broken: {cause}"),

@@ -14,13 +14,17 @@
 //! - What a deletion acknowledged is gone, and nothing that was under way brings it back.
 //! - Whatever changes a conversation's messages or replies appends its events in the same breath. Their numbers rise in
 //!   the order in which they can be read: whoever has read up to a number has missed nothing in front of it.
+//! - A write that comes with a [`Once`] is remembered in the same breath. When it was carried out before, it is not
+//!   carried out, and fails with [`Error::Repeated`]; what fails is not remembered.
 //! - Of the replies of one conversation that take turns, one at a time can be claimed; the others wait for it, in the
 //!   order of their messages.
 
 mod codec;
 pub mod copy;
 mod error;
+mod keys;
 mod news;
+mod once;
 pub mod postgres;
 mod schema;
 pub mod sqlite;
@@ -30,15 +34,18 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 pub use error::Error;
 pub use news::{News, Subscription};
+pub use once::{Mark, Once, Remembered};
 pub use schema::{LATEST, MigrationState};
 
 use crate::model::{
-    Attempt, ClaimedReply, Context, Conversation, ConversationChange, ConversationId, Event, Finished, Lease,
-    Message, MessageId, MessagePage, MessageQuery, NewConversation, NewMessage, Outcome, Progress, Reply,
-    ReplyOptions, Retried, Swept, Timestamp, Told,
+    ApiKey, Attempt, AuditEntry, ClaimedReply, Context, Conversation, ConversationChange, ConversationId,
+    Event, Finished, KeyId, Lease, Message, MessageId, MessagePage, MessageQuery, NewConversation,
+    NewMessage, Outcome, Owner, Progress, Reply, ReplyOptions, Retried, Rotated, Successor, Swept, Timestamp,
+    Told,
 };
 
 /// What a line of history counts besides its text, in bytes.
@@ -100,7 +107,14 @@ impl Claimant {
 #[async_trait]
 pub trait ConversationStore: Send + Sync {
     /// Creates a conversation. [`Error::Conflict`] when the id is taken.
-    async fn create_conversation(&self, new: NewConversation) -> Result<Conversation>;
+    async fn create_conversation(
+        &self,
+        new: NewConversation,
+        once: Option<Once<Conversation>>,
+    ) -> Result<Conversation>;
+
+    /// Whose a conversation is, which never changes; `None` when there is no such conversation.
+    async fn owner(&self, id: ConversationId) -> Result<Option<Owner>>;
 
     /// Changes a conversation and moves its date; `None` when there is no such conversation.
     async fn change_conversation(
@@ -124,14 +138,19 @@ pub trait ConversationStore: Send + Sync {
     /// conversation. When a reply that takes turns is unfinished, the new one's policy decides: [`Error::Busy`], or the
     /// unfinished ones are cancelled in the same breath as by [`ReplyStore::cancel_reply`], what they had written being
     /// kept under identifiers that the store makes of the new message's.
-    async fn append_message(&self, new: NewMessage) -> Result<Option<Message>>;
+    async fn append_message(&self, new: NewMessage, once: Option<Once<Message>>) -> Result<Option<Message>>;
 
     /// Appends a user message whose reply may be claimed in the same breath: the claimant begins once message, reply
     /// and lease are stored, whether or not anybody still waits for this future. Without need for a claimant it is as
     /// [`ConversationStore::append_message`], and whoever is woken claims the reply.
-    async fn append_and_claim(&self, new: NewMessage, claimant: Claimant) -> Result<Option<Message>> {
+    async fn append_and_claim(
+        &self,
+        new: NewMessage,
+        claimant: Claimant,
+        once: Option<Once<Message>>,
+    ) -> Result<Option<Message>> {
         drop(claimant);
-        self.append_message(new).await
+        self.append_message(new, once).await
     }
 
     /// Reads a message of this conversation.
@@ -206,16 +225,19 @@ pub trait ReplyStore: Send + Sync {
         message: MessageId,
         partial: MessageId,
         now: Timestamp,
+        once: Option<Once<Reply>>,
     ) -> Result<Option<Reply>>;
 
     /// Queues a final reply anew, and remembers what it had come to as an attempt. Its answer, if there is one, stays
-    /// in its place until there is a new one. `lane` is that of the new try.
+    /// in its place until there is a new one. `lane` is that of the new try, `owner` who asks for it.
     async fn retry_reply(
         &self,
         conversation: ConversationId,
         message: MessageId,
         lane: Option<String>,
+        owner: Owner,
         now: Timestamp,
+        once: Option<Once<Reply>>,
     ) -> Result<Retried>;
 
     /// The earlier tries at a reply, oldest first; `None` when there is no such reply.
@@ -245,6 +267,9 @@ pub trait ReplyStore: Send + Sync {
     /// How long until the next queued reply is due, if there is one; zero when it is due already.
     /// Replies whose lane is one of the `full` ones do not count.
     async fn until_due(&self, full: Vec<String>, now: Timestamp) -> Result<Option<Duration>>;
+
+    /// How many replies are unfinished, by who asked for them.
+    async fn pending_replies(&self) -> Result<Vec<(Owner, u64)>>;
 
     /// Told whenever a reply may have become due. A hint: it may come in vain, and asking
     /// [`ReplyStore::until_due`] now and then must be enough.
@@ -278,9 +303,72 @@ pub trait EventStore: Send + Sync {
     fn news(&self) -> &News;
 }
 
+/// What changed about keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyChanges {
+    /// As they are now.
+    pub keys: Vec<ApiKey>,
+    /// The number of the last change.
+    pub last: u64,
+}
+
+/// API keys: which there are, what happened around them, what they spent.
+///
+/// A key is never deleted, so that what it did can be told. Few change, and seldom.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Stores a key and the entry that says so. [`Error::Conflict`] when its id is taken.
+    async fn create_key(&self, key: ApiKey, entry: AuditEntry, once: Option<Once<ApiKey>>) -> Result<ApiKey>;
+
+    /// Takes a key back. One that was taken back before stays as it is, without another entry; `None` when there is no
+    /// such key.
+    async fn revoke_key(&self, id: KeyId, now: Timestamp, entry: AuditEntry) -> Result<Option<ApiKey>>;
+
+    /// Puts a key in the place of another that opens something: with its owner, its name, what it may do and how much.
+    /// The other one expires when the overlap is over, unless it does so sooner.
+    async fn rotate_key(
+        &self,
+        id: KeyId,
+        successor: Successor,
+        entry: AuditEntry,
+        once: Option<Once<ApiKey>>,
+    ) -> Result<Rotated>;
+
+    /// Every key, the oldest first.
+    async fn keys(&self) -> Result<Vec<ApiKey>>;
+
+    /// The keys that changed after the change with this number: from 0 on, all.
+    async fn keys_changed(&self, after: u64) -> Result<KeyChanges>;
+
+    /// Remembers when keys were last used, unless something later is known.
+    async fn touch_keys(&self, used: Vec<(KeyId, Timestamp)>) -> Result<()>;
+
+    /// Adds entries of what happened, and forgets those from before this time.
+    async fn note(&self, entries: Vec<AuditEntry>, forgotten: Timestamp) -> Result<()>;
+
+    /// What happened, the newest first, at most so many.
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>>;
+
+    /// Adds to what owners spent on this day (since 1970-01-01, UTC), in tokens.
+    async fn spend(&self, spent: Vec<(Owner, u64)>, day: i64) -> Result<()>;
+
+    /// What owners spent on this day.
+    async fn spent(&self, day: i64) -> Result<Vec<(Owner, u64)>>;
+}
+
+/// Requests that were carried out once.
+#[async_trait]
+pub trait OnceStore: Send + Sync {
+    /// What is remembered of a request with this mark's id, unless it is from before `forgotten`.
+    async fn remembered(&self, id: Uuid, forgotten: Timestamp) -> Result<Option<Remembered>>;
+
+    /// Forgets some of the requests from before this time. Gives how many, fewer than there are if it would take long.
+    async fn forget_requests(&self, before: Timestamp) -> Result<u32>;
+}
+
 /// Everything a store does.
 #[async_trait]
-pub trait Store: ConversationStore + ReplyStore + EventStore {
+pub trait Store: ConversationStore + ReplyStore + EventStore + KeyStore + OnceStore {
     /// Whether reads and writes can be expected to work, or why not. Cheap.
     async fn check(&self) -> Result<()>;
 

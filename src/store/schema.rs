@@ -18,7 +18,7 @@ const fn migration(version: u32, name: &'static str, needs: u32) -> Migration {
     Migration { version, name, needs }
 }
 
-pub(super) const MIGRATIONS: [Migration; 7] = [
+pub(super) const MIGRATIONS: [Migration; 8] = [
     migration(1, "0001_conversations_and_messages", 1),
     migration(2, "0002_role_and_title", 1),
     migration(3, "0003_order_counts_and_search", 3),
@@ -26,10 +26,11 @@ pub(super) const MIGRATIONS: [Migration; 7] = [
     migration(5, "0005_purges", 5),
     migration(6, "0006_copies", 5),
     migration(7, "0007_events", 5),
+    migration(8, "0008_keys", 5),
 ];
 
 /// The last migration this program knows.
-pub const LATEST: u32 = 7;
+pub const LATEST: u32 = 8;
 
 /// Why this program cannot copy a database: it would leave things out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +144,6 @@ mod tests {
         history.push(migration(LATEST + 1, "of_a_newer_program", 1).state(now));
         assert_eq!(refuse_other(&history), Err(OtherSchema::Newer));
         history.truncate(5);
-        assert_eq!(refuse_other(&super::history(history)), Err(OtherSchema::Older(2)));
+        assert_eq!(refuse_other(&super::history(history)), Err(OtherSchema::Older(3)));
     }
 }

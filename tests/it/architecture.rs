@@ -22,6 +22,8 @@ pub(crate) const MAY_USE: &str = "
     telemetry: config
     model:
     clock: model
+    access: model store clock ids shutdown config telemetry
+    limits: model clock config
     shutdown:
     ids: model
     store: model
@@ -29,11 +31,11 @@ pub(crate) const MAY_USE: &str = "
     store::postgres: store model clock ids shutdown config telemetry
     provider: model clock config telemetry
     events: model store clock telemetry
-    reply: model store provider clock shutdown ids config telemetry
-    service: model store events clock ids config reply::intake reply::Intake provider::routes telemetry
-    http: http::api http::openai service model events shutdown clock ids config telemetry
-    http::api: http service model events shutdown clock ids config telemetry
-    http::openai: http service model events shutdown clock ids config telemetry
+    reply: access model store provider clock shutdown ids config telemetry
+    service: access model store events clock ids config reply::intake reply::Intake reply::Parts provider::routes telemetry
+    http: http::api http::openai access limits service model events shutdown clock ids config telemetry
+    http::api: http access limits service model events shutdown clock ids config telemetry
+    http::openai: http access limits service model events shutdown clock ids config telemetry
 ";
 
 /// Names | the only modules that may say them | why.

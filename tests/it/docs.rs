@@ -10,6 +10,8 @@ use std::{fs, path::Path};
 
 use rules::Page;
 
+use crate::cli::checklist;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -90,6 +92,16 @@ fn every_variable_that_is_named_exists() {
 #[test]
 fn two_commands_start_and_test_it() {
     holds(&rules::missing_commands(&text("README.md"), &text(".ci/run")));
+}
+
+#[tokio::test]
+async fn the_checklist_is_the_one_that_the_program_goes_through() {
+    let printed = checklist::of_a_new_database().await;
+    let program: Vec<_> = checklist::items(&printed)
+        .into_iter()
+        .map(|item| item.what)
+        .collect();
+    holds(&rules::differing_checklists(&text("README.md"), &program));
 }
 
 #[test]

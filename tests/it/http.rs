@@ -7,7 +7,7 @@ use engagement::{
     shutdown::Shutdown,
 };
 
-use crate::support::Client;
+use crate::support::{Answer, Client};
 
 #[test]
 fn every_route_says_what_it_takes() {
@@ -15,31 +15,47 @@ fn every_route_says_what_it_takes() {
 
     let listed: Vec<String> = table
         .iter()
-        .map(|route| format!("{} {} {:?}", route.method, route.path, route.access))
+        .map(|route| {
+            let takes = match route.access {
+                Access::Key(scope) => scope.as_str(),
+                Access::Read => "-",
+            };
+            let prefix = if route.prefixes.contains(&"") {
+                ""
+            } else {
+                "/api/v1"
+            };
+            format!("{} {prefix}{} {takes}", route.method, route.path)
+        })
         .collect();
     assert_eq!(
         listed,
         [
-            "POST /conversations Key",
-            "GET /conversations/{conversation_id} Read",
-            "PATCH /conversations/{conversation_id} Key",
-            "GET /conversations/{conversation_id}/settings Key",
-            "DELETE /conversations/{conversation_id}/delete Key",
-            "POST /conversations/{conversation_id}/messages/create Key",
-            "GET /conversations/{conversation_id}/messages Read",
-            "GET /conversations/{conversation_id}/messages/{message_id} Read",
-            "DELETE /conversations/{conversation_id}/messages/{message_id} Key",
-            "GET /conversations/{conversation_id}/messages/{message_id}/reply Read",
-            "POST /conversations/{conversation_id}/messages/{message_id}/reply/cancel Key",
-            "POST /conversations/{conversation_id}/messages/{message_id}/reply/retry Key",
-            "GET /conversations/{conversation_id}/messages/{message_id}/reply/attempts Read",
-            "GET /conversations/{conversation_id}/events Read",
+            "POST /conversations conversations:write",
+            "GET /conversations/{conversation_id} -",
+            "PATCH /conversations/{conversation_id} conversations:write",
+            "GET /conversations/{conversation_id}/settings read",
+            "DELETE /conversations/{conversation_id}/delete delete",
+            "POST /conversations/{conversation_id}/messages/create messages:write",
+            "GET /conversations/{conversation_id}/messages -",
+            "GET /conversations/{conversation_id}/messages/{message_id} -",
+            "DELETE /conversations/{conversation_id}/messages/{message_id} delete",
+            "GET /conversations/{conversation_id}/messages/{message_id}/reply -",
+            "POST /conversations/{conversation_id}/messages/{message_id}/reply/cancel messages:write",
+            "POST /conversations/{conversation_id}/messages/{message_id}/reply/retry messages:write",
+            "GET /conversations/{conversation_id}/messages/{message_id}/reply/attempts -",
+            "GET /conversations/{conversation_id}/events -",
+            "POST /api/v1/keys keys:admin",
+            "GET /api/v1/keys keys:admin",
+            "GET /api/v1/keys/{key_id} keys:admin",
+            "DELETE /api/v1/keys/{key_id} keys:admin",
+            "POST /api/v1/keys/{key_id}/rotate keys:admin",
         ]
     );
     assert!(
         table
             .iter()
-            .all(|route| route.method == "GET" || route.access == Access::Key)
+            .all(|route| route.method == "GET" || route.access != Access::Read)
     );
 }
 
@@ -48,7 +64,7 @@ fn every_route_says_what_it_takes() {
 async fn a_panic_ends_one_request_and_not_the_others() {
     let config = Config::new(&Settings::default()).unwrap();
     let shutdown = Shutdown::default();
-    let http = Http::new(config.http.clone(), &config.access.key, shutdown.clone());
+    let http = Http::new(config.http.clone(), shutdown.clone());
     let misbehaving = Router::new()
         .route(
             "/panics",
@@ -78,6 +94,19 @@ async fn a_panic_ends_one_request_and_not_the_others() {
         });
         assert_eq!(answer.json(), envelope, "and nothing of the panic's message");
     }
+    let named = client
+        .request(reqwest::Method::GET, "/panics")
+        .header("accept", "application/problem+json");
+    let problem = Answer::of(named).await;
+    let expected = serde_json::json!({
+        "type": "about:blank",
+        "title": "Internal Server Error",
+        "status": 500,
+        "detail": "An unexpected error occurred.",
+        "errors": { "detail": ["An unexpected error occurred."] },
+        "request_id": problem.header("x-request-id"),
+    });
+    assert_eq!(problem.json(), expected);
     assert_eq!(client.get("/works").await.status, 200);
     shutdown.begin();
 }

@@ -12,6 +12,7 @@
     reason = "the tests are not the service: they have no shutdown to mind"
 )]
 
+mod access;
 mod architecture;
 mod cli;
 mod contract;
@@ -19,6 +20,7 @@ mod copy;
 mod docs;
 mod faults;
 mod http;
+mod limits;
 mod postgres;
 mod process;
 mod provider;

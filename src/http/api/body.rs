@@ -3,11 +3,12 @@
 //! A field is judged by the type it has in JSON; nothing is turned into a string that is none. Fields that nobody
 //! asked for are skipped whatever they hold.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::borrow::Cow;
 
-use serde::de::{self, Deserializer as _, MapAccess, Visitor};
+use serde::de::Deserializer as _;
 use serde_json::{Deserializer, value::RawValue};
 
+use super::object::{Bytes, Object, Root};
 use crate::{
     http::problem::{Details, Problem, shortened},
     model::{Change, Role, TextProblem},
@@ -33,8 +34,12 @@ impl<'a> Fields<'a> {
         }
         let text = std::str::from_utf8(body)
             .map_err(|error| not_json(&format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
-        if nesting(body) > DEEPEST {
-            return Err(not_json(&format!("nesting deeper than {DEEPEST} levels.")));
+        match nesting(body) {
+            None => return Err(not_json("a control character in a string")),
+            Some(depth) if depth > DEEPEST => {
+                return Err(not_json(&format!("nesting deeper than {DEEPEST} levels.")));
+            }
+            Some(_) => {}
         }
         let mut json = Deserializer::from_str(text);
         let read = json
@@ -111,6 +116,27 @@ impl<'a> Fields<'a> {
         parse: fn(&str) -> Result<T, Vec<TextProblem>>,
     ) -> Change<T> {
         self.change(name, |fields, value| fields.parse_text(name, value, parse))
+    }
+
+    /// An object that may be missing or null. What is wrong with one of its fields is said of `name.field`.
+    pub(super) fn within<T>(
+        &mut self,
+        name: &'static str,
+        wanted: &'static [&'static str],
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        let value = self.get(name).filter(|value| value.get() != "null")?.get();
+        if !value.starts_with('{') {
+            return self.refuse(name, "Invalid data. Expected a dictionary.");
+        }
+        let Ok(mut inner) = Self::parse(value.as_bytes(), wanted) else {
+            return self.refuse(name, "Duplicate key.");
+        };
+        let found = read(&mut inner);
+        let wrong = inner.wrong.into_iter();
+        self.wrong
+            .extend(wrong.map(|(field, texts)| (Cow::Owned(format!("{name}.{field}")), texts)));
+        Some(found)
     }
 
     /// Whether there is such a field, null or not.
@@ -202,14 +228,16 @@ fn not_json(problem: &str) -> Problem {
     Problem::bad_request(format!("JSON parse error - {problem}"))
 }
 
-/// How deep objects and arrays are nested, whether or not the text is JSON.
-fn nesting(json: &[u8]) -> usize {
+/// How deep objects and arrays are nested, whether or not the text is JSON. `None` where a control character stands in a
+/// string unescaped: the parser overlooks it in a key that is read as bytes.
+fn nesting(json: &[u8]) -> Option<usize> {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in json {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
             b'"' => in_string = !in_string,
+            0..0x20 if in_string => return None,
             b'{' | b'[' if !in_string => {
                 depth += 1;
                 deepest = deepest.max(depth);
@@ -218,7 +246,7 @@ fn nesting(json: &[u8]) -> usize {
             _ => {}
         }
     }
-    deepest
+    Some(deepest)
 }
 
 /// The string that a JSON value is; `None` when it is none, `Err` with a surrogate that stands alone in it.
@@ -247,118 +275,21 @@ fn lone_surrogate(wtf8: &[u8]) -> u32 {
         .unwrap_or(0xd800)
 }
 
-/// What a body is.
-enum Root<'a> {
-    Object {
-        given: Vec<(&'static str, &'a RawValue)>,
-        duplicates: Vec<String>,
-    },
-    /// Something else, by the name that Python has for it.
-    Other(&'static str),
-}
-
-struct Object {
-    wanted: &'static [&'static str],
-}
-
-impl<'de> Visitor<'de> for Object {
-    type Value = Root<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Root<'de>, A::Error> {
-        let mut given: Vec<(&'static str, &'de RawValue)> = Vec::with_capacity(self.wanted.len());
-        let mut others = HashSet::new();
-        let mut duplicates = Vec::new();
-        while let Some(Key(key)) = map.next_key()? {
-            let wanted = self.wanted.iter().copied().find(|name| name.as_bytes() == key);
-            let is_new = match wanted {
-                Some(name) => {
-                    let value = map.next_value()?;
-                    let is_new = given.iter().all(|(known, _)| *known != name);
-                    given.push((name, value));
-                    is_new
-                }
-                None => {
-                    map.next_value::<de::IgnoredAny>()?;
-                    others.insert(key.clone())
-                }
-            };
-            if !is_new {
-                duplicates.push(shortened(&String::from_utf8_lossy(&key)).to_owned());
-            }
-        }
-        Ok(Root::Object { given, duplicates })
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Root<'de>, A::Error> {
-        while items.next_element::<de::IgnoredAny>()?.is_some() {}
-        Ok(Root::Other("list"))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Root<'de>, E> {
-        Ok(Root::Other("bool"))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Root<'de>, E> {
-        Ok(Root::Other("int"))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Root<'de>, E> {
-        Ok(Root::Other("int"))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Root<'de>, E> {
-        Ok(Root::Other("float"))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Root<'de>, E> {
-        Ok(Root::Other("str"))
-    }
-
-    fn visit_unit<E>(self) -> Result<Root<'de>, E> {
-        Ok(Root::Other("null"))
-    }
-}
-
-/// A key as bytes: one that holds a lone surrogate is a key like any other.
-struct Key(Vec<u8>);
-
-impl<'de> de::Deserialize<'de> for Key {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Bytes).map(Key)
-    }
-}
-
-struct Bytes;
-
-impl Visitor<'_> for Bytes {
-    type Value = Vec<u8>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-        Ok(bytes.to_vec())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Vec<u8>, E> {
-        Ok(text.as_bytes().to_vec())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn nesting_counts_brackets_outside_strings() {
-        assert_eq!(nesting(br#"{"a": [[]], "b": "[[[[\"[["}"#), 3);
-        assert_eq!(nesting("[".repeat(100_000).as_bytes()), 100_000);
-        assert_eq!(nesting(b"]]]["), 1);
+        assert_eq!(nesting(br#"{"a": [[]], "b": "[[[[\"[["}"#), Some(3));
+        assert_eq!(nesting("[".repeat(100_000).as_bytes()), Some(100_000));
+        assert_eq!(nesting(b"]]]["), Some(1));
+    }
+
+    #[test]
+    fn a_control_character_may_stand_between_strings_and_not_in_them() {
+        assert_eq!(nesting(b"{\n\t\"a\\n\":\r1}"), Some(1));
+        assert_eq!(nesting(b"{\"a\tb\": 1}"), None);
     }
 
     #[test]

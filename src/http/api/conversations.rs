@@ -2,20 +2,26 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, Request, State},
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{StatusCode, Uri, header},
     response::Response,
 };
 
 use super::{
     body::Fields,
-    extract::{InConversation, JsonBody},
-    json, judged_after, options,
+    extract::{By, InConversation, JsonBody},
+    json, judged_after,
+    once::{Answer, Asked, HOLES},
+    options,
     query::Query,
     shapes,
 };
 use crate::{
-    http::{Http, layer::admission::admit, problem::Problem},
-    model::{ConversationChange, Description, Title},
+    http::{
+        Http,
+        layer::admission::{admit, admit_write},
+        problem::Problem,
+    },
+    model::{Conversation, ConversationChange, Description, ReplyOptions, Title},
     service::Service,
 };
 
@@ -34,27 +40,58 @@ const FIELDS: &[&str] = &[
 /// `POST /conversations/`
 pub(super) async fn create(
     State(http): State<Arc<Http>>,
+    By(caller): By,
+    asked: Asked,
     uri: Uri,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    admit(&http, async {
+    admit_write(&http, async {
         let service = http.service()?;
-        let mut fields = Fields::parse(&body, FIELDS)?;
-        let title = fields.optional_text("title", Title::parse);
-        let description = fields.text("description", Description::parse);
-        let options = options::given(&mut fields, service);
-        fields.finish()?;
-        let description =
-            description.ok_or_else(|| Problem::internal("a description that is neither good nor bad"))?;
-        let conversation = service.create_conversation(title, description, options).await?;
-        let mut response = json(StatusCode::CREATED, &shapes::Conversation::from(&conversation))?;
-        let location = format!("{}/{}", uri.path().trim_end_matches('/'), conversation.id);
-        if let Ok(location) = HeaderValue::try_from(location) {
-            response.headers_mut().insert(header::LOCATION, location);
+        let turn = asked.begin(&http, &body)?;
+        let path = uri.path().trim_end_matches('/');
+        let made = async {
+            let (title, description, options) = parse(&body, service)?;
+            let of_answer = path.to_owned();
+            let once = turn.once(service, move |conversation: &Conversation| {
+                let mut shape = shapes::Conversation::from(conversation);
+                shape.title = shape.title.map(|_| HOLES[0]);
+                shape.description = HOLES[1];
+                created(&shape, &of_answer, conversation)
+            });
+            let conversation = service.create_conversation(title, description, options, caller.owner, once);
+            Ok(conversation.await?)
+        };
+        match turn.carry_out(service, made).await? {
+            Ok(conversation) => {
+                Ok(created(&shapes::Conversation::from(&conversation), path, &conversation)?.respond())
+            }
+            Err(answer) => {
+                let (title, description, _) = parse(&body, service)?;
+                answer.replay(&[title.as_ref().map(Title::as_str), Some(description.as_str())])
+            }
         }
-        Ok(response)
     })
     .await
+}
+
+fn parse(body: &[u8], service: &Service) -> Result<(Option<Title>, Description, ReplyOptions), Problem> {
+    let mut fields = Fields::parse(body, FIELDS)?;
+    let title = fields.optional_text("title", Title::parse);
+    let description = fields.text("description", Description::parse);
+    let options = options::given(&mut fields, service);
+    fields.finish()?;
+    let description =
+        description.ok_or_else(|| Problem::internal("a description that is neither good nor bad"))?;
+    Ok((title, description, options))
+}
+
+fn created(
+    shape: &shapes::Conversation<'_>,
+    path: &str,
+    conversation: &Conversation,
+) -> Result<Answer, Problem> {
+    let location = format!("{path}/{}", conversation.id);
+    Ok(Answer::new(StatusCode::CREATED, shape)?.with(header::LOCATION, location))
 }
 
 /// `GET /conversations/{conversation_id}`

@@ -11,9 +11,10 @@ use axum::{
     response::Response,
 };
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    extract::{InConversation, On},
+    extract::{InConversation, On, Who},
     judged_after,
     query::{Query, event_number},
     shapes,
@@ -32,6 +33,7 @@ pub(super) async fn read(
     State(http): State<Arc<Http>>,
     InConversation(conversation): InConversation,
     on: On,
+    who: Who,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -42,7 +44,7 @@ pub(super) async fn read(
         let number = after.map_or(0, |cursor| cursor.number);
         let watcher = service.watch(conversation, number).await;
         let watcher = watcher.map_err(|error| Cursor::problem(after, error))?;
-        stream(&http, conversation, watcher, on)
+        stream(&http, conversation, watcher, on, who)
     })
     .await
 }
@@ -53,10 +55,18 @@ pub(super) fn stream(
     conversation: ConversationId,
     watcher: Watcher,
     On(connection): On,
+    Who(caller): Who,
 ) -> Result<Response, Problem> {
     let place = http.streams.enter(conversation, connection)?;
+    let ended = caller.map_or_else(CancellationToken::new, |caller| (*caller.ended).clone());
     let frame = move |event: Event| frame(conversation, &event);
-    Ok(streams::answer(watcher, place, http.shutdown.clone(), frame))
+    Ok(streams::answer(
+        watcher,
+        place,
+        http.shutdown.clone(),
+        ended,
+        frame,
+    ))
 }
 
 /// Whether the client names the type of a stream among those that it takes.

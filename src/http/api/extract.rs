@@ -3,47 +3,81 @@
 use std::sync::Arc;
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, header, request::Parts},
 };
-use http_body_util::BodyExt;
-use tokio::time::timeout;
 
-use super::LARGEST_BODY;
 use crate::{
-    http::{Http, accept::Connection, problem::Problem},
-    model::{ConversationId, MessageId},
+    access::Caller,
+    http::{Http, accept::Connection, layer::bodies, problem::Problem},
+    model::{ConversationId, KeyId, MessageId},
 };
 
-/// The conversation that a path names.
-pub(super) struct InConversation(pub(super) ConversationId);
+/// Who asks, on routes that need a key.
+pub(super) struct By(pub(super) Caller);
 
-impl<S: Send + Sync> FromRequestParts<S> for InConversation {
+impl FromRequestParts<Arc<Http>> for By {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let params = params(parts, state).await?;
-        parameter(&params, "conversation_id")
-            .and_then(ConversationId::parse)
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Http>) -> Result<Self, Problem> {
+        let caller = parts.extensions.get().cloned();
+        caller
             .map(Self)
-            .ok_or_else(Problem::not_found)
+            .ok_or_else(|| Problem::internal("a route that needs a key has let somebody in without"))
+    }
+}
+
+/// The conversation that a path names. Whoever may not see it does not find it.
+pub(super) struct InConversation(pub(super) ConversationId);
+
+impl FromRequestParts<Arc<Http>> for InConversation {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Arc<Http>) -> Result<Self, Problem> {
+        let params = params(parts, http).await?;
+        let conversation = parameter(&params, "conversation_id").and_then(ConversationId::parse);
+        let conversation = conversation.ok_or_else(Problem::not_found)?;
+        guard(parts, http, conversation).await?;
+        Ok(Self(conversation))
     }
 }
 
 /// The message that a path names, and its conversation.
 pub(super) struct OfMessage(pub(super) ConversationId, pub(super) MessageId);
 
-impl<S: Send + Sync> FromRequestParts<S> for OfMessage {
+impl FromRequestParts<Arc<Http>> for OfMessage {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Arc<Http>) -> Result<Self, Problem> {
+        let params = params(parts, http).await?;
+        let conversation = parameter(&params, "conversation_id").and_then(ConversationId::parse);
+        let message = parameter(&params, "message_id").and_then(MessageId::parse);
+        let (conversation, message) = conversation.zip(message).ok_or_else(Problem::not_found)?;
+        guard(parts, http, conversation).await?;
+        Ok(Self(conversation, message))
+    }
+}
+
+/// Judged here, where every path's conversation comes from, so that no route can forget it.
+async fn guard(parts: &Parts, http: &Http, conversation: ConversationId) -> Result<(), Problem> {
+    Ok(http
+        .service()?
+        .guard(conversation, parts.extensions.get::<Caller>())
+        .await?)
+}
+
+/// The key that a path names.
+pub(super) struct NamedKey(pub(super) KeyId);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let params = params(parts, state).await?;
-        let conversation = parameter(&params, "conversation_id").and_then(ConversationId::parse);
-        let message = parameter(&params, "message_id").and_then(MessageId::parse);
-        conversation
-            .zip(message)
-            .map(|(conversation, message)| Self(conversation, message))
+        parameter(&params, "key_id")
+            .and_then(KeyId::parse)
+            .map(Self)
             .ok_or_else(Problem::not_found)
     }
 }
@@ -56,6 +90,17 @@ impl<S: Send + Sync> FromRequestParts<S> for On {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Ok(Self(parts.extensions.remove()))
+    }
+}
+
+/// Who asks, if they came with a key that opens something.
+pub(super) struct Who(pub(super) Option<Caller>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(parts.extensions.get().cloned()))
     }
 }
 
@@ -81,35 +126,8 @@ impl FromRequest<Arc<Http>> for JsonBody {
 
     async fn from_request(request: Request, http: &Arc<Http>) -> Result<Self, Problem> {
         judge_content_type(request.headers())?;
-        match timeout(http.settings.body_timeout, read(request.into_body())).await {
-            Ok(body) => body.map(Self),
-            Err(_) => Err(Problem::body_too_slow()),
-        }
+        bodies::read(http, request).await.map(Self)
     }
-}
-
-async fn read(mut body: Body) -> Result<Bytes, Problem> {
-    let mut first: Option<Bytes> = None;
-    let mut joined: Vec<u8> = Vec::new();
-    while let Some(frame) = body.frame().await {
-        // The client went away or broke the protocol; hardly anybody reads this answer.
-        let frame = frame.map_err(|_| Problem::bad_request("The request body is broken."))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if joined.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > LARGEST_BODY {
-            return Err(Problem::body_too_large());
-        }
-        // Nearly every body is one frame, which is passed on as it is.
-        match (&mut first, joined.is_empty()) {
-            (None, true) => first = Some(data),
-            _ => {
-                if let Some(first) = first.take() {
-                    joined.extend_from_slice(&first);
-                }
-                joined.extend_from_slice(&data);
-            }
-        }
-    }
-    Ok(first.unwrap_or_else(|| joined.into()))
 }
 
 /// `application/json` or `application/*+json`, in UTF-8.

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::query::Query;
 use crate::{
     config::HttpSettings,
+    http::layer::proxies,
     model::{MessagePage, PageSize},
 };
 
@@ -23,9 +24,10 @@ pub(super) fn base(settings: &HttpSettings, headers: &HeaderMap) -> String {
     if let Some(url) = &settings.public_url {
         return url.clone();
     }
-    match headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
-        Some(host) => format!("http://{host}"),
-        None => format!("http://{}", settings.listen),
+    let scheme = proxies::scheme(settings, headers);
+    match proxies::host(settings, headers).and_then(|host| host.to_str().ok()) {
+        Some(host) => format!("{scheme}://{host}"),
+        None => format!("{scheme}://{}", settings.listen),
     }
 }
 

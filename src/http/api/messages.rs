@@ -2,19 +2,25 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 
 use super::{
     body::Fields,
-    extract::{InConversation, JsonBody, OfMessage},
-    json, judged_after, links, options,
+    extract::{By, InConversation, JsonBody, OfMessage},
+    json, judged_after, links,
+    once::{Answer, Asked, HOLES},
+    options,
     query::Query,
     shapes,
 };
 use crate::{
-    http::{Http, layer::admission::admit, problem::Problem},
+    http::{
+        Http,
+        layer::admission::{admit, admit_write},
+        problem::Problem,
+    },
     model::{Message, MessageQuery, MessageText, ReplyOptions, Role},
     service::Service,
 };
@@ -22,7 +28,9 @@ use crate::{
 /// `POST /conversations/{conversation_id}/messages/create`
 pub(super) async fn create(
     State(http): State<Arc<Http>>,
+    By(caller): By,
     InConversation(conversation): InConversation,
+    asked: Asked,
     uri: Uri,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -32,13 +40,29 @@ pub(super) async fn create(
         service.conversation(conversation, None).await?;
     }
     let body = JsonBody::from_request(request, &http).await;
-    admit(&http, async {
-        let asked = body.and_then(|JsonBody(body)| parse(&body, service));
-        let (text, role, options) = judged_after(service, conversation, asked).await?;
-        let message = service.create_message(conversation, role, text, options).await?;
-        let mut response = json(StatusCode::CREATED, &shapes::Message::from(&message))?;
-        point_to(&mut response, &uri, &message);
-        Ok(response)
+    admit_write(&http, async {
+        let JsonBody(body) = judged_after(service, conversation, body).await?;
+        let turn = judged_after(service, conversation, asked.begin(&http, &body)).await?;
+        let made = async {
+            let (text, role, options) = judged_after(service, conversation, parse(&body, service)).await?;
+            let prefix = prefix_of(&uri).to_owned();
+            let once = turn.once(service, move |message: &Message| {
+                let mut shape = shapes::Message::from(message);
+                shape.text = HOLES[0];
+                created(&shape, &prefix, message)
+            });
+            let message = service.create_message(conversation, role, text, options, &caller, once);
+            Ok(message.await?)
+        };
+        match turn.carry_out(service, made).await? {
+            Ok(message) => {
+                Ok(created(&shapes::Message::from(&message), prefix_of(&uri), &message)?.respond())
+            }
+            Err(answer) => {
+                let (text, _, _) = parse(&body, service)?;
+                answer.replay(&[Some(text.as_str())])
+            }
+        }
     })
     .await
 }
@@ -71,24 +95,24 @@ fn parse(body: &[u8], service: &Service) -> Result<(MessageText, Role, ReplyOpti
         .ok_or_else(|| Problem::internal("fields that are neither good nor bad"))
 }
 
-/// Says where the message is and, for a user's, where to watch the reply; with the prefix that the client used.
-fn point_to(response: &mut Response, uri: &Uri, message: &Message) {
-    let prefix = uri
-        .path()
+/// The prefix that the client used.
+fn prefix_of(uri: &Uri) -> &str {
+    uri.path()
         .split_once("/conversations/")
-        .map_or("", |(prefix, _)| prefix);
+        .map_or("", |(prefix, _)| prefix)
+}
+
+/// Says where the message is and, for a user's, where to watch the reply.
+fn created(shape: &shapes::Message<'_>, prefix: &str, message: &Message) -> Result<Answer, Problem> {
     let location = format!(
         "{prefix}/conversations/{}/messages/{}",
         message.conversation, message.id
     );
-    if message.role == Role::User
-        && let Ok(link) = HeaderValue::try_from(format!("<{location}/reply>; rel=\"monitor\""))
-    {
-        response.headers_mut().insert(header::LINK, link);
+    let mut answer = Answer::new(StatusCode::CREATED, shape)?;
+    if message.role == Role::User {
+        answer = answer.with(header::LINK, format!("<{location}/reply>; rel=\"monitor\""));
     }
-    if let Ok(location) = HeaderValue::try_from(location) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
+    Ok(answer.with(header::LOCATION, location))
 }
 
 /// `GET /conversations/{conversation_id}/messages`

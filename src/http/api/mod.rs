@@ -6,16 +6,22 @@ mod body;
 mod conversations;
 mod events;
 mod extract;
+mod keys;
 mod links;
 mod messages;
+mod object;
+mod once;
 mod options;
 mod query;
 mod replies;
 mod routes;
+mod seal;
 mod shapes;
 
+pub(super) use once::UnderWay;
 pub use routes::{Access, RouteInfo, table};
 pub(super) use routes::{is_known, resource, router};
+pub use shapes::Key as KeyShape;
 
 use axum::{
     body::Body,

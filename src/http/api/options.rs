@@ -1,6 +1,6 @@
 //! What a body says about how replies are to be written.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, ops::RangeInclusive};
 
 use super::body::Fields;
 use crate::{
@@ -77,16 +77,32 @@ fn number<T>(fields: &mut Fields<'_>, name: &'static str, max: f64, new: fn(f64)
 
 /// A whole number from 1, in digits.
 fn positive(fields: &mut Fields<'_>, name: &'static str) -> Change<NonZeroU32> {
+    match whole(fields, name, 1..=u32::MAX.into()) {
+        Change::Set(number) => u32::try_from(number)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .map_or(Change::Keep, Change::Set),
+        Change::Clear => Change::Clear,
+        Change::Keep => Change::Keep,
+    }
+}
+
+/// A whole number in this range, in digits.
+pub(super) fn whole(fields: &mut Fields<'_>, name: &'static str, range: RangeInclusive<u64>) -> Change<u64> {
     fields.change(name, |fields, value| {
         let json = value.get();
         let digits = json.strip_prefix('-').unwrap_or(json);
         if !is_number(json) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return fields.refuse(name, "A valid integer is required.");
         }
-        match json.parse::<u32>().map(NonZeroU32::new) {
-            Ok(Some(number)) => Some(number),
-            Err(_) if !json.starts_with('-') => fields.refuse(name, at_most(u32::MAX)),
-            Ok(None) | Err(_) => fields.refuse(name, "Ensure this value is greater than or equal to 1."),
+        match json.parse::<u64>() {
+            Ok(number) if range.contains(&number) => Some(number),
+            Ok(number) if number > *range.end() => fields.refuse(name, at_most(range.end())),
+            Err(_) if !json.starts_with('-') => fields.refuse(name, at_most(range.end())),
+            Ok(_) | Err(_) => fields.refuse(
+                name,
+                format!("Ensure this value is greater than or equal to {}.", range.start()),
+            ),
         }
     })
 }

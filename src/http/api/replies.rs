@@ -5,17 +5,19 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
+use futures_util::TryFutureExt;
 
 use super::{
     events::{self, Cursor},
-    extract::{OfMessage, On},
+    extract::{By, OfMessage, On, Who},
     json,
+    once::{Answer, Asked},
     query::Query,
     shapes,
 };
 use crate::{
     http::{Http, layer::admission::admit, problem::Problem},
-    model::{ConversationId, MessageId},
+    model::{ConversationId, MessageId, Reply},
     service::Service,
 };
 
@@ -24,6 +26,7 @@ pub(super) async fn read(
     State(http): State<Arc<Http>>,
     OfMessage(conversation, message): OfMessage,
     on: On,
+    who: Who,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -34,7 +37,7 @@ pub(super) async fn read(
                 let reply = service.reply(conversation, message).await?;
                 json(StatusCode::OK, &shapes::Reply::from(&reply))
             }
-            Ok(Wanted::Stream(after)) => watch(&http, service, (conversation, message), after, on).await,
+            Ok(Wanted::Stream(after)) => watch(&http, service, (conversation, message), after, on, who).await,
             Err(problem) => {
                 // Whether there is such a reply is judged before what is asked of it.
                 service.reply(conversation, message).await?;
@@ -66,6 +69,7 @@ async fn watch(
     (conversation, message): (ConversationId, MessageId),
     after: Option<Cursor>,
     on: On,
+    who: Who,
 ) -> Result<Response, Problem> {
     let number = after.map(|cursor| cursor.number);
     let watcher = service.watch_reply(conversation, message, number).await;
@@ -74,17 +78,24 @@ async fn watch(
         // This, and nothing else, tells a browser not to come back for more.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    events::stream(http, conversation, watcher, on)
+    events::stream(http, conversation, watcher, on, who)
 }
 
 /// `POST /conversations/{conversation_id}/messages/{message_id}/reply/cancel`
 pub(super) async fn cancel(
     State(http): State<Arc<Http>>,
     OfMessage(conversation, message): OfMessage,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     admit(&http, async {
-        let reply = http.service()?.cancel_reply(conversation, message).await?;
-        json(StatusCode::OK, &shapes::Reply::from(&reply))
+        let service = http.service()?;
+        let turn = asked.begin(&http, &[])?;
+        let once = turn.once(service, |reply| shown(StatusCode::OK, reply));
+        let reply = service.cancel_reply(conversation, message, once);
+        match turn.carry_out(service, reply.map_err(Problem::from)).await? {
+            Ok(reply) => Ok(shown(StatusCode::OK, &reply)?.respond()),
+            Err(answer) => answer.replay(&[]),
+        }
     })
     .await
 }
@@ -92,13 +103,25 @@ pub(super) async fn cancel(
 /// `POST /conversations/{conversation_id}/messages/{message_id}/reply/retry`
 pub(super) async fn retry(
     State(http): State<Arc<Http>>,
+    By(caller): By,
     OfMessage(conversation, message): OfMessage,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     admit(&http, async {
-        let reply = http.service()?.retry_reply(conversation, message).await?;
-        json(StatusCode::ACCEPTED, &shapes::Reply::from(&reply))
+        let service = http.service()?;
+        let turn = asked.begin(&http, &[])?;
+        let once = turn.once(service, |reply| shown(StatusCode::ACCEPTED, reply));
+        let reply = service.retry_reply(conversation, message, &caller, once);
+        match turn.carry_out(service, reply.map_err(Problem::from)).await? {
+            Ok(reply) => Ok(shown(StatusCode::ACCEPTED, &reply)?.respond()),
+            Err(answer) => answer.replay(&[]),
+        }
     })
     .await
+}
+
+fn shown(status: StatusCode, reply: &Reply) -> Result<Answer, Problem> {
+    Answer::new(status, &shapes::Reply::from(reply))
 }
 
 /// `GET /conversations/{conversation_id}/messages/{message_id}/reply/attempts`

@@ -12,21 +12,25 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{conversations, events, messages, replies};
+use super::{conversations, events, keys, messages, replies};
 use crate::{
     config::Reads,
-    http::{Http, layer::keys::require_key, problem::Problem},
+    http::{Http, layer::keys::require, problem::Problem},
+    model::Scope,
 };
 
-/// Where the contract is served. The unversioned paths stay as they are for ever.
-const PREFIXES: [&str; 2] = ["", "/api/v1"];
+/// Where the seed's contract and what belongs to it is served. The unversioned paths stay as they are for ever.
+const EVERYWHERE: &[&str] = &["", VERSIONED];
+
+/// Where all else is.
+const VERSIONED: &str = "/api/v1";
 
 /// What a route takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A key, always.
-    Key,
-    /// A key only where the operator closed the reads.
+    /// A key that may do this, always.
+    Key(Scope),
+    /// A key that may read, and only where the operator closed the reads.
     Read,
 }
 
@@ -39,6 +43,8 @@ pub struct RouteInfo {
     pub path: &'static str,
     /// What it takes.
     pub access: Access,
+    /// Below what it is served.
+    pub prefixes: &'static [&'static str],
 }
 
 struct Route {
@@ -56,6 +62,7 @@ where
         method: "GET",
         path,
         access: Access::Read,
+        prefixes: EVERYWHERE,
     };
     Route {
         info,
@@ -63,19 +70,8 @@ where
     }
 }
 
-/// A method that reads what is not for everybody who knows the id.
-fn read_with_key<H, T>(path: &'static str, handler: H) -> Route
-where
-    H: Handler<T, Arc<Http>>,
-    T: 'static,
-{
-    let mut route = read(path, handler);
-    route.info.access = Access::Key;
-    route
-}
-
 /// A method that changes something.
-fn write<H, T>(method: &'static str, path: &'static str, handler: H) -> Route
+fn write<H, T>(method: &'static str, path: &'static str, scope: Scope, handler: H) -> Route
 where
     H: Handler<T, Arc<Http>>,
     T: 'static,
@@ -89,29 +85,64 @@ where
         info: RouteInfo {
             method,
             path,
-            access: Access::Key,
+            access: Access::Key(scope),
+            prefixes: EVERYWHERE,
         },
         handler: on(filter, handler),
     }
 }
 
+impl Route {
+    /// It reads what is not for everybody who knows the id.
+    fn only_with(mut self, scope: Scope) -> Self {
+        self.info.access = Access::Key(scope);
+        self
+    }
+
+    /// It is none of the seed's, and came after the prefix.
+    fn versioned(mut self) -> Self {
+        self.info.prefixes = &[VERSIONED];
+        self
+    }
+}
+
 fn routes() -> Vec<Route> {
+    let mut routes = conversation_routes();
+    routes.extend(key_routes());
+    routes
+}
+
+fn conversation_routes() -> Vec<Route> {
+    use Scope::{ConversationsWrite, Delete, MessagesWrite, Read};
     vec![
-        write("POST", "/conversations", conversations::create),
+        write(
+            "POST",
+            "/conversations",
+            ConversationsWrite,
+            conversations::create,
+        ),
         read("/conversations/{conversation_id}", conversations::read),
-        write("PATCH", "/conversations/{conversation_id}", conversations::change),
-        read_with_key(
+        write(
+            "PATCH",
+            "/conversations/{conversation_id}",
+            ConversationsWrite,
+            conversations::change,
+        ),
+        read(
             "/conversations/{conversation_id}/settings",
             conversations::settings,
-        ),
+        )
+        .only_with(Read),
         write(
             "DELETE",
             "/conversations/{conversation_id}/delete",
+            Delete,
             conversations::delete,
         ),
         write(
             "POST",
             "/conversations/{conversation_id}/messages/create",
+            MessagesWrite,
             messages::create,
         ),
         read("/conversations/{conversation_id}/messages", messages::list),
@@ -122,6 +153,7 @@ fn routes() -> Vec<Route> {
         write(
             "DELETE",
             "/conversations/{conversation_id}/messages/{message_id}",
+            Delete,
             messages::delete,
         ),
         read(
@@ -131,11 +163,13 @@ fn routes() -> Vec<Route> {
         write(
             "POST",
             "/conversations/{conversation_id}/messages/{message_id}/reply/cancel",
+            MessagesWrite,
             replies::cancel,
         ),
         write(
             "POST",
             "/conversations/{conversation_id}/messages/{message_id}/reply/retry",
+            MessagesWrite,
             replies::retry,
         ),
         read(
@@ -146,39 +180,62 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// Every route, once; each is served under every prefix, with and without a slash at its end.
+fn key_routes() -> [Route; 5] {
+    let scope = Scope::KeysAdmin;
+    [
+        write("POST", "/keys", scope, keys::create).versioned(),
+        read("/keys", keys::list).only_with(scope).versioned(),
+        read("/keys/{key_id}", keys::read).only_with(scope).versioned(),
+        write("DELETE", "/keys/{key_id}", scope, keys::revoke).versioned(),
+        write("POST", "/keys/{key_id}/rotate", scope, keys::rotate).versioned(),
+    ]
+}
+
+/// Every route, once; each is served under each of its prefixes, with and without a slash at its end.
 pub fn table() -> Vec<RouteInfo> {
     routes().into_iter().map(|route| route.info).collect()
 }
 
 pub(in crate::http) fn router(http: &Arc<Http>) -> Router {
-    let mut resources: BTreeMap<&str, (MethodRouter<Arc<Http>>, Vec<&str>)> = BTreeMap::new();
+    let mut resources: BTreeMap<&str, Resource> = BTreeMap::new();
     for Route { info, handler } in routes() {
-        let closed = info.access == Access::Key || http.settings.reads == Reads::Key;
-        let handler = if closed {
-            handler.route_layer(middleware::from_fn_with_state(Arc::clone(http), require_key))
-        } else {
-            handler
+        let needed = match info.access {
+            Access::Key(scope) => Some(scope),
+            Access::Read => (http.settings.reads == Reads::Key).then_some(Scope::Read),
         };
-        let (methods, mut names) = resources.remove(info.path).unwrap_or_default();
-        names.extend(if info.method == "GET" {
-            vec!["GET", "HEAD"]
-        } else {
-            vec![info.method]
-        });
-        resources.insert(info.path, (methods.merge(handler), names));
+        let handler = match needed {
+            None => handler,
+            Some(scope) => {
+                handler.route_layer(middleware::from_fn_with_state((Arc::clone(http), scope), require))
+            }
+        };
+        let resource = resources.entry(info.path).or_default();
+        resource.methods = std::mem::take(&mut resource.methods).merge(handler);
+        resource.prefixes = info.prefixes;
+        resource.names.push(info.method);
+        if info.method == "GET" {
+            resource.names.push("HEAD");
+        }
     }
     let mut router = Router::new();
-    for (path, (methods, mut names)) in resources {
-        names.push("OPTIONS");
-        let methods = resource(methods, &names.join(", "));
-        for prefix in PREFIXES {
+    for (path, mut found) in resources {
+        found.names.push("OPTIONS");
+        let methods = resource(found.methods, &found.names.join(", "));
+        for prefix in found.prefixes {
             router = router
                 .route(&format!("{prefix}{path}"), methods.clone())
                 .route(&format!("{prefix}{path}/"), methods.clone());
         }
     }
     router.with_state(Arc::clone(http))
+}
+
+/// The methods of a path.
+#[derive(Default)]
+struct Resource {
+    methods: MethodRouter<Arc<Http>>,
+    names: Vec<&'static str>,
+    prefixes: &'static [&'static str],
 }
 
 /// Completes a route's methods: `OPTIONS` tells which there are, every other one is refused with the same list.

@@ -1,6 +1,9 @@
 //! What is read on the wire, field by field in the contract's order.
 
-use std::{fmt::Display, num::NonZeroU32};
+use std::{
+    fmt::Display,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use serde::{Serialize, Serializer};
 
@@ -11,8 +14,8 @@ use crate::model;
 pub(super) struct Conversation<'a> {
     #[serde(serialize_with = "shown")]
     conversation_id: model::ConversationId,
-    title: Option<&'a str>,
-    description: &'a str,
+    pub(super) title: Option<&'a str>,
+    pub(super) description: &'a str,
     #[serde(serialize_with = "shown")]
     date_created: model::Timestamp,
     #[serde(serialize_with = "shown")]
@@ -46,7 +49,7 @@ pub(super) struct Message<'a> {
     #[serde(serialize_with = "shown")]
     conversation: model::ConversationId,
     role: &'static str,
-    text: &'a str,
+    pub(super) text: &'a str,
     #[serde(serialize_with = "shown")]
     date_created: model::Timestamp,
     #[serde(serialize_with = "shown")]
@@ -104,6 +107,71 @@ impl<'a> From<&'a model::Failure> for Failure<'a> {
             message: &failure.message,
         }
     }
+}
+
+/// What may be told of a key: all but the key.
+#[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "as other resources name theirs")]
+pub struct Key<'a> {
+    #[serde(serialize_with = "shown")]
+    key_id: model::KeyId,
+    name: &'a str,
+    environment: &'static str,
+    scopes: Vec<&'static str>,
+    limits: Limits,
+    #[serde(serialize_with = "shown")]
+    date_created: model::Timestamp,
+    #[serde(serialize_with = "shown_if_any")]
+    date_expires: Option<model::Timestamp>,
+    #[serde(serialize_with = "shown_if_any")]
+    date_revoked: Option<model::Timestamp>,
+    #[serde(serialize_with = "shown_if_any")]
+    date_last_used: Option<model::Timestamp>,
+    status: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Limits {
+    requests_per_s: Option<NonZeroU32>,
+    messages_per_min: Option<NonZeroU32>,
+    pending_replies: Option<NonZeroU32>,
+    tokens_per_day: Option<NonZeroU64>,
+}
+
+impl<'a> Key<'a> {
+    /// As it is at this time.
+    pub fn new(key: &'a model::ApiKey, now: model::Timestamp) -> Self {
+        Self {
+            key_id: key.id,
+            name: key.name.as_str(),
+            environment: key.environment.as_str(),
+            scopes: key.scopes.iter().map(model::Scope::as_str).collect(),
+            limits: Limits {
+                requests_per_s: key.limits.requests_per_s,
+                messages_per_min: key.limits.messages_per_min,
+                pending_replies: key.limits.pending_replies,
+                tokens_per_day: key.limits.tokens_per_day,
+            },
+            date_created: key.created,
+            date_expires: key.expires,
+            date_revoked: key.revoked,
+            date_last_used: key.last_used,
+            status: key.state(now).as_str(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Keys<'a> {
+    pub(super) results: Vec<Key<'a>>,
+}
+
+/// The only answer that has the key itself.
+#[derive(Serialize)]
+pub(super) struct KeyMade<'a> {
+    #[serde(flatten)]
+    pub(super) of: Key<'a>,
+    pub(super) key: &'a str,
 }
 
 /// A state's name, and why it is a failure, if it is one.

@@ -5,6 +5,7 @@ use axum::{
     http::{Version, header},
 };
 
+use super::proxies;
 use crate::http::{Http, problem::Problem};
 
 const LONGEST_TARGET: usize = 8 * 1024;
@@ -23,7 +24,7 @@ pub(super) fn judge(http: &Http, request: &Request) -> Result<(), Problem> {
         (None, None) if request.version() == Version::HTTP_10 => return Ok(()),
         _ => return Err(Problem::bad_request("Exactly one Host header is required.")),
     };
-    let name = host_name(host).ok_or_else(invalid)?;
+    let mut name = host_name(host).ok_or_else(invalid)?;
     if let Some(authority) = uri.authority()
         && !authority.as_str().eq_ignore_ascii_case(host)
     {
@@ -32,8 +33,15 @@ pub(super) fn judge(http: &Http, request: &Request) -> Result<(), Problem> {
         ));
     }
     let allowed = &http.settings.allowed_hosts;
+    if allowed.is_empty() {
+        return Ok(());
+    }
+    // What a proxy calls us is its own affair; what counts is what it was asked for.
+    if let Some(outside) = proxies::host(&http.settings, headers) {
+        name = outside.to_str().ok().and_then(host_name).ok_or_else(invalid)?;
+    }
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    if allowed.is_empty() || allowed.contains(&name) {
+    if allowed.contains(&name) {
         Ok(())
     } else {
         Err(invalid())
@@ -46,7 +54,7 @@ fn invalid() -> Problem {
 
 /// The name without the port, if the whole is a host as Django takes it: letters, digits, dots and
 /// hyphens, or an IPv6 address in brackets, and then perhaps a port.
-fn host_name(host: &str) -> Option<&str> {
+pub(super) fn host_name(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;

@@ -15,7 +15,12 @@ use http_body::{Frame, SizeHint};
 
 use crate::{
     clock::Stopwatch,
-    http::{Http, api::is_known, problem::Problem, streams::Lasting},
+    http::{
+        Http,
+        api::is_known,
+        problem::{Form, Problem},
+        streams::Lasting,
+    },
 };
 
 /// What the lines of requests are filed under.
@@ -46,6 +51,9 @@ const COMMON: [(HeaderName, HeaderValue); 7] = [
     ),
 ];
 
+/// For two years. Not for the names below this one: who they belong to is not known here.
+const BY_TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=63072000");
+
 /// What is remembered of a request until it is answered.
 pub(super) struct Observed {
     watch: Stopwatch,
@@ -53,6 +61,8 @@ pub(super) struct Observed {
     id_header: HeaderValue,
     method: Method,
     route: Option<MatchedPath>,
+    /// How the client would read an error.
+    form: Form,
 }
 
 impl Observed {
@@ -67,6 +77,7 @@ impl Observed {
             id_header,
             method,
             route,
+            form: Form::wanted(request.headers()),
         }
     }
 
@@ -75,7 +86,7 @@ impl Observed {
         let mut cause = None;
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             cause = problem.cause().map(str::to_owned);
-            response = with_headers_of(&response, problem.render(&self.request_id));
+            response = with_headers_of(&response, problem.render(&self.request_id, self.form));
         }
         let id_header = self.id_header.clone();
         if response.extensions_mut().remove::<Lasting>().is_some() {
@@ -91,11 +102,14 @@ impl Observed {
             self.log(response.status(), cause.as_deref());
         }
         let headers = response.headers_mut();
-        headers.reserve(COMMON.len() + 2);
+        headers.reserve(COMMON.len() + 3);
         for (name, value) in COMMON {
             headers.insert(name, value);
         }
         headers.insert(REQUEST_ID, id_header);
+        if http.settings.hsts {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, BY_TLS_ONLY);
+        }
         if http.shutdown.has_begun() {
             // The connection is about to be closed; the client is not to send another request on it.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -174,10 +188,12 @@ fn name(http: &Http, headers: &HeaderMap) -> (String, HeaderValue) {
     (id, header)
 }
 
-/// Keeps what inner layers added to an error's answer.
+/// Keeps what was added around an error's answer: what the error says itself comes first, and only lists have more than that.
 fn with_headers_of(outer: &Response, mut rendered: Response) -> Response {
+    let own: Vec<HeaderName> = rendered.headers().keys().cloned().collect();
     for (name, value) in outer.headers() {
-        if !rendered.headers().contains_key(name) && *name != header::CONTENT_LENGTH {
+        let is_list = matches!(*name, header::VARY);
+        if (is_list || !own.contains(name)) && *name != header::CONTENT_LENGTH {
             rendered.headers_mut().append(name, value.clone());
         }
     }

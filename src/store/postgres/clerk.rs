@@ -13,16 +13,16 @@ use super::{
     conversations,
     error::Problem,
     link::Link,
-    messages::{self, Placed},
+    messages::{self, Fate},
     notices::Notices,
     replies::micros,
     telling::{self, Doubts, Telling, Told},
     turns,
-    writer::{Creations, GROUP, Request, Sayings, Tellings},
+    writer::{Creation, Creations, GROUP, Request, Said, Sayings, Tellings},
 };
 use crate::{
     clock::Seldom,
-    model::{ClaimedReply, Finished, Lease, NewConversation, NewMessage, Role},
+    model::{ClaimedReply, Finished, Lease, NewMessage, Role},
     shutdown::Shutdown,
     store::{Error, Result},
 };
@@ -71,7 +71,7 @@ impl Clerk {
             let (mut creations, mut sayings, mut tellings) = (Vec::new(), Vec::new(), Vec::new());
             for request in group.drain(..) {
                 match request {
-                    Request::Create(new, answer) => creations.push((new, answer)),
+                    Request::Create(creation, answer) => creations.push((creation, answer)),
                     Request::Say(saying, answer) => sayings.push((saying, answer)),
                     Request::Tell(telling, answer) => tellings.push((telling, answer)),
                 }
@@ -81,46 +81,49 @@ impl Clerk {
     }
 
     async fn create(&self, group: Creations) {
-        if group.is_empty() {
-            return;
-        }
-        let news: Vec<_> = group.iter().map(|(new, _)| new).collect();
-        let created = match self.link.session().await {
-            Ok(session) => match conversations::create_all(&session, &news).await {
-                Err(Problem::Lost(reason)) => self.look_up_conversations(&session, &news, reason).await,
-                created => created.map(|created| (created, None)),
-            },
-            Err(problem) => Err(problem),
-        };
-        let (mut created, unknown) = match created {
-            Ok(created) => created,
-            Err(problem) => return self.refuse(group, problem.into()),
-        };
-        for (new, answer) in group {
-            // Of two with one id, only the first created it.
-            let outcome = match (created.remove(&new.id.as_uuid()), &unknown) {
-                (true, _) => Ok(new.into()),
-                (false, None) => Err(Error::Conflict),
-                (false, Some(reason)) => Err(Error::Unavailable(String::clone(reason))),
+        let mut groups = vec![group];
+        while let Some(group) = groups.pop() {
+            if group.is_empty() {
+                continue;
+            }
+            let creations: Vec<_> = group.iter().map(|(creation, _)| creation).collect();
+            let created = match self.link.session().await {
+                Ok(session) => match conversations::create_all(&session, &creations).await {
+                    Err(Problem::Lost(reason)) => {
+                        self.look_up_conversations(&session, &creations, reason).await
+                    }
+                    created => created.map(|created| (created, None)),
+                },
+                Err(problem) => Err(problem),
             };
-            // Nobody may be waiting any more; what was written stays written.
-            let _ = answer.send(outcome);
+            match created {
+                Ok((created, unknown)) => answer_creations(group, created, unknown.as_deref()),
+                Err(Problem::Refused(Error::Repeated | Error::Other(_))) if group.len() > 1 => {
+                    // One of them is at fault: each for itself, in their order.
+                    groups.extend(group.into_iter().rev().map(|alone| vec![alone]));
+                }
+                Err(problem) => self.refuse(group, problem.into()),
+            }
         }
     }
 
     async fn look_up_conversations(
         &self,
         lost: &Session,
-        news: &[&NewConversation],
+        creations: &[&Creation],
         reason: String,
     ) -> Result<(HashSet<Uuid>, Option<String>), Problem> {
-        let ids: Vec<_> = news.iter().map(|new| new.id.as_uuid()).collect();
+        let ids: Vec<_> = creations
+            .iter()
+            .map(|creation| creation.new.id.as_uuid())
+            .collect();
         let session = self.session_after(lost).await?;
         let created = conversations::existing(&session, &ids).await?;
         Ok((created, Some(reason)))
     }
 
-    async fn say(&self, group: Sayings) {
+    async fn say(&self, mut group: Sayings) {
+        put_in_order(&mut group);
         let mut groups = vec![group];
         let mut clashes = 0;
         while let Some(group) = groups.pop() {
@@ -135,16 +138,18 @@ impl Clerk {
                 }
             };
             match self.try_say(&session, &group).await {
-                Ok(placed) => self.answer(group, &placed, None).await,
+                Ok(fates) => self.answer(group, &fates, None).await,
                 Err(Problem::Clash(_)) if clashes < CLASHES => {
                     clashes += 1;
                     groups.push(group);
                 }
                 Err(Problem::Lost(reason)) => match self.look_up_messages(&session, &group).await {
-                    Ok(placed) => self.answer(group, &placed, Some(&reason)).await,
+                    Ok(fates) => self.answer(group, &fates, Some(&reason)).await,
                     Err(problem) => self.refuse(group, problem.into()),
                 },
-                Err(Problem::Refused(Error::Conflict | Error::Other(_))) if group.len() > 1 => {
+                Err(Problem::Refused(Error::Conflict | Error::Repeated | Error::Other(_)))
+                    if group.len() > 1 =>
+                {
                     // One of them is at fault: each for itself, in their order.
                     groups.extend(group.into_iter().rev().map(|alone| vec![alone]));
                 }
@@ -153,8 +158,8 @@ impl Clerk {
         }
     }
 
-    /// Appends a group. Gives the places of those that found one.
-    async fn try_say(&self, session: &Session, group: &Sayings) -> Result<HashMap<Uuid, Placed>, Problem> {
+    /// Appends a group. Gives what became of those that could be appended.
+    async fn try_say(&self, session: &Session, group: &Sayings) -> Result<HashMap<Uuid, Fate>, Problem> {
         let sayings: Vec<_> = group.iter().map(|(saying, _)| saying).collect();
         messages::append_all(session, &sayings, self.trusts_caller).await
     }
@@ -163,7 +168,7 @@ impl Clerk {
         &self,
         lost: &Session,
         group: &Sayings,
-    ) -> Result<HashMap<Uuid, Placed>, Problem> {
+    ) -> Result<HashMap<Uuid, Fate>, Problem> {
         let ids: Vec<_> = group.iter().map(|(saying, _)| saying.new.id.as_uuid()).collect();
         let leases = group.iter().map(|(saying, _)| saying.claimant.as_ref());
         let leases: Vec<_> = leases
@@ -181,14 +186,16 @@ impl Clerk {
     }
 
     /// Answers everybody in the group. Those without a place were refused, unless it is `unknown` what became of them.
-    async fn answer(&self, group: Sayings, placed: &HashMap<Uuid, Placed>, unknown: Option<&str>) {
+    async fn answer(&self, group: Sayings, fates: &HashMap<Uuid, Fate>, unknown: Option<&str>) {
         let (mut wakes, mut happened, mut turns) = (false, Vec::with_capacity(group.len()), Vec::new());
         let now = group.iter().map(|(saying, _)| saying.new.now.as_micros()).max();
         let mut last = Vec::new();
         for (saying, answer) in group {
-            let place = placed.get(&saying.new.id.as_uuid());
-            let outcome = match (place, unknown) {
-                (Some(place), _) => {
+            let fate = fates.get(&saying.new.id.as_uuid());
+            let mut takes_turns = false;
+            let outcome = match (fate, unknown) {
+                (Some(Fate::Placed(place)), _) => {
+                    takes_turns = place.turns;
                     happened.push(saying.new.conversation);
                     if place.turns {
                         turns.push(saying.new.conversation.as_uuid());
@@ -197,12 +204,13 @@ impl Clerk {
                         Some(claimant) if !place.turns => claimant.begin(first_claim(&saying.new)),
                         _ => wakes |= saying.new.role == Role::User,
                     }
-                    Ok(Some(saying.new.placed(place.at)))
+                    Ok(Said::Stored(saying.new.placed(place.at)))
                 }
-                (None, None) => Ok(None),
+                (Some(Fate::Behind), _) => Ok(Said::Behind(Box::new(saying))),
+                (None, None) => Ok(Said::Nowhere),
                 (None, Some(reason)) => Err(Error::Unavailable(reason.to_owned())),
             };
-            if place.is_some_and(|place| place.turns) {
+            if takes_turns {
                 last.push((answer, outcome));
             } else {
                 // Nobody may be waiting any more; what was written stays written.
@@ -318,7 +326,9 @@ impl Clerk {
     /// Tells everybody in a group why nothing of it was written.
     fn refuse<N, T>(&self, group: Vec<(N, oneshot::Sender<Result<T>>)>, error: Error) {
         let requests = group.len();
-        if let Some(unsaid) = (requests > 0).then(|| self.complaints.pass()).flatten() {
+        // That it was carried out before is nothing to complain about.
+        let is_failure = requests > 0 && !matches!(error, Error::Repeated);
+        if let Some(unsaid) = is_failure.then(|| self.complaints.pass()).flatten() {
             tracing::warn!(%error, requests, unsaid, "a group of writes failed");
         }
         let reason = error.to_string();
@@ -335,6 +345,34 @@ impl Clerk {
     }
 }
 
+fn answer_creations(group: Creations, mut created: HashSet<Uuid>, unknown: Option<&str>) {
+    for (creation, answer) in group {
+        // Of two with one id, only the first created it.
+        let outcome = match (created.remove(&creation.new.id.as_uuid()), unknown) {
+            (true, _) => Ok(creation.new.into()),
+            (false, None) => Err(Error::Conflict),
+            (false, Some(reason)) => Err(Error::Unavailable(reason.to_owned())),
+        };
+        // Nobody may be waiting any more; what was written stays written.
+        let _ = answer.send(outcome);
+    }
+}
+
+/// Gives those that have to have the dates that they come with the dates that they will have behind the others.
+fn put_in_order(group: &mut Sayings) {
+    if !group.iter().any(|(saying, _)| saying.once.is_some()) {
+        return;
+    }
+    let mut last = HashMap::with_capacity(group.len());
+    for (saying, _) in group {
+        let now = last.entry(saying.new.conversation).or_insert(saying.new.now);
+        *now = saying.new.now.max(*now);
+        if saying.once.is_some() {
+            saying.new.now = *now;
+        }
+    }
+}
+
 /// The claim that is stored together with its message.
 fn first_claim(new: &NewMessage) -> ClaimedReply {
     ClaimedReply {
@@ -347,5 +385,6 @@ fn first_claim(new: &NewMessage) -> ClaimedReply {
         retries: 0,
         prompt: new.text.clone(),
         lane: new.reply.lane.clone(),
+        owner: new.reply.owner,
     }
 }

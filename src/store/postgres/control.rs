@@ -5,14 +5,14 @@ use futures_util::FutureExt;
 use super::{
     PostgresStore, conversations,
     error::Problem,
-    events,
+    events, keys, once,
     replies::{count, read_in, state},
     settle,
     tx::Tx,
 };
 use crate::{
-    model::{Attempt, ConversationId, MessageId, MessageText, Reply, Retried, Role, Timestamp},
-    store::{NEVER, Result, timeline::Kind},
+    model::{Attempt, ConversationId, MessageId, MessageText, Owner, Reply, Retried, Role, Timestamp},
+    store::{NEVER, Once, Result, timeline::Kind},
 };
 
 pub(super) async fn cancel(
@@ -21,6 +21,7 @@ pub(super) async fn cancel(
     message: MessageId,
     partial: MessageId,
     now: Timestamp,
+    once: Option<Once<Reply>>,
 ) -> Result<Option<Reply>> {
     let clock = store.clock(now);
     store
@@ -30,7 +31,11 @@ pub(super) async fn cancel(
                     return Ok(None);
                 }
                 settle::cancel(tx, conversation, message, partial, now, clock).await?;
-                read_in(tx, conversation, message).await
+                let reply = read_in(tx, conversation, message).await?;
+                if let Some(reply) = &reply {
+                    once::remember(tx, once, reply).await?;
+                }
+                Ok(reply)
             }
             .boxed()
         })
@@ -42,27 +47,40 @@ pub(super) async fn retry(
     conversation: ConversationId,
     message: MessageId,
     lane: Option<String>,
+    owner: Owner,
     now: Timestamp,
+    once: Option<Once<Reply>>,
 ) -> Result<Retried> {
     let clock = store.clock(now);
     store
         .transact(move |tx| {
-            async move { retry_in(tx, conversation, message, lane, now, clock).await }.boxed()
+            async move {
+                let is_there = conversations::lock(tx, conversation).await?;
+                // What is unfinished may be its own try.
+                once::refuse_repeated(tx, once.as_ref()).await?;
+                if !is_there {
+                    return Ok(Retried::NoReply);
+                }
+                let retried = retry_in(tx, (conversation, message), lane, owner, now, clock).await?;
+                if let Retried::Queued(reply) = &retried {
+                    once::remember(tx, once, reply).await?;
+                }
+                Ok(retried)
+            }
+            .boxed()
         })
         .await
 }
 
+/// The conversation is taken.
 async fn retry_in(
     tx: &Tx<'_>,
-    conversation: ConversationId,
-    message: MessageId,
+    (conversation, message): (ConversationId, MessageId),
     lane: Option<String>,
+    owner: Owner,
     now: Timestamp,
     clock: Option<i64>,
 ) -> Result<Retried, Problem> {
-    if !conversations::lock(tx, conversation).await? {
-        return Ok(Retried::NoReply);
-    }
     match read_in(tx, conversation, message).await? {
         None => return Ok(Retried::NoReply),
         Some(reply) if !reply.state.is_final() => return Ok(Retried::Unfinished),
@@ -90,6 +108,7 @@ async fn retry_in(
          UPDATE replies
          SET status = 'queued', lost_leases = 0, retries = 0, error_code = NULL, error_message = NULL, account = NULL,
              started_at = NULL, finished_at = NULL, tries = tries + 1, queued_event = $4, lane = $3,
+             owner_id = $7,
              turn = CASE WHEN $3::text IS NOT NULL THEN (SELECT seq FROM messages WHERE id = $1) END,
              run_after = CASE WHEN $3 IS NOT NULL
                                    AND EXISTS (SELECT FROM replies AS others
@@ -105,6 +124,7 @@ async fn retry_in(
             &events::signed(number),
             &clock,
             &NEVER,
+            &keys::owner_column(owner),
         ],
     )
     .await?;

@@ -4,49 +4,44 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{
     PostgresStore,
     connection::Session,
     error::{Problem, stored},
+    keys,
+    once::{Records, remembering},
     purge, replies,
     tx::Tx,
+    writer::Creation,
 };
 use crate::{
     model::{
-        Conversation, ConversationChange, ConversationId, Description, NewConversation, ReplyOptions,
+        Conversation, ConversationChange, ConversationId, Description, NewConversation, Owner, ReplyOptions,
         Timestamp, Title,
     },
-    store::{Result, codec},
+    store::{self, Once, Result, codec},
 };
 
-pub(super) async fn create(store: &PostgresStore, new: NewConversation) -> Result<Conversation> {
-    store.writer.create(new).await
+pub(super) async fn create(
+    store: &PostgresStore,
+    new: NewConversation,
+    once: Option<Once<Conversation>>,
+) -> Result<Conversation> {
+    store.writer.create(Creation { new, once }).await
 }
 
-/// Creates conversations. Gives the ids of those that did not exist before.
-pub(super) async fn create_all(db: &Session, news: &[&NewConversation]) -> Result<HashSet<Uuid>, Problem> {
-    let ids: Vec<_> = news.iter().map(|new| new.id.as_uuid()).collect();
-    let titles: Vec<_> = news
-        .iter()
-        .map(|new| new.title.as_ref().map(Title::as_str))
-        .collect();
-    let descriptions: Vec<_> = news.iter().map(|new| new.description.as_str()).collect();
-    let dates: Vec<_> = news.iter().map(|new| new.now.as_micros()).collect();
-    let options: Vec<_> = news
-        .iter()
-        .map(|new| codec::options_to_text(&new.options))
-        .collect();
-    let created = db
-        .rows(
-            "-- create_conversation
-             WITH created AS (
-                 INSERT INTO conversations (id, title, description, created_at, updated_at)
-                 SELECT id, title, description, created_at, created_at
-                 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
-                      AS new (id, title, description, created_at)
+macro_rules! create {
+    ($name:literal, $remembered:expr) => {
+        concat!(
+            $name,
+            "WITH created AS (
+                 INSERT INTO conversations (id, title, description, created_at, updated_at, owner_id)
+                 SELECT id, title, description, created_at, created_at, owner_id
+                 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $6::uuid[])
+                      AS new (id, title, description, created_at, owner_id)
                  ON CONFLICT (id) DO NOTHING
                  RETURNING id
              ), wanted AS (
@@ -54,11 +49,64 @@ pub(super) async fn create_all(db: &Session, news: &[&NewConversation]) -> Resul
                  SELECT id, options FROM unnest($1::uuid[], $5::text[]) AS new (id, options)
                  WHERE options IS NOT NULL AND id IN (SELECT id FROM created)
                  ON CONFLICT (conversation_id) DO NOTHING
-             )
-             SELECT id FROM created",
-            &[&ids, &titles, &descriptions, &dates, &options],
+             )",
+            $remembered,
+            "
+             SELECT id FROM created"
         )
-        .await?;
+    };
+}
+
+const CREATE: &str = create!(
+    "-- create_conversation
+             ",
+    ""
+);
+
+const CREATE_ONCE: &str = create!(
+    "-- create_conversation: remembered
+             ",
+    concat!(
+        ", remembered AS (",
+        remembering!(
+            "$7",
+            "$8",
+            "$9",
+            "$10",
+            "$11",
+            "$12",
+            "(subject IN (SELECT id FROM created)) IS TRUE"
+        ),
+        ")"
+    )
+);
+
+/// Creates conversations. Gives the ids of those that did not exist before.
+pub(super) async fn create_all(db: &Session, creations: &[&Creation]) -> Result<HashSet<Uuid>, Problem> {
+    fn each<'a, T>(creations: &[&'a Creation], value: impl Fn(&'a NewConversation) -> T) -> Vec<T> {
+        creations.iter().map(|creation| value(&creation.new)).collect()
+    }
+    let ids = each(creations, |new| new.id.as_uuid());
+    let titles = each(creations, |new| new.title.as_ref().map(Title::as_str));
+    let descriptions = each(creations, |new| new.description.as_str());
+    let dates = each(creations, |new| new.now.as_micros());
+    let options = each(creations, |new| codec::options_to_text(&new.options));
+    let owners = each(creations, |new| keys::owner_column(new.owner));
+    let (mut records, mut seen) = (Records::default(), HashSet::new());
+    for Creation { new, once } in creations {
+        // Of two with one id, only the first is created.
+        let is_first = seen.insert(new.id);
+        if let Some(once) = once.as_ref().filter(|_| is_first) {
+            records.add(new.id.as_uuid(), once.record(&new.clone().into()));
+        }
+    }
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![&ids, &titles, &descriptions, &dates, &options, &owners];
+    let created = if records.is_empty() {
+        db.rows(CREATE, &params).await?
+    } else {
+        params.extend(records.params());
+        db.rows(CREATE_ONCE, &params).await?
+    };
     ids_of(&created)
 }
 
@@ -204,14 +252,34 @@ async fn delete_in(db: &Tx<'_>, id: ConversationId) -> Result<bool, Problem> {
 
 /// Keeps everybody else from writing into a conversation until the transaction ends; whether there is one.
 pub(super) async fn lock(db: &Session, id: ConversationId) -> Result<bool, Problem> {
+    Ok(lock_dated(db, id).await?.is_some())
+}
+
+/// The same. Gives the conversation's date, before which none of its messages may lie that is still to come.
+pub(super) async fn lock_dated(db: &Session, id: ConversationId) -> Result<Option<Timestamp>, Problem> {
     let row = db
         .row(
             "-- takes a conversation: whoever changes more than one row of it does so first
-             SELECT id FROM conversations WHERE id = $1 FOR UPDATE",
+             SELECT updated_at FROM conversations WHERE id = $1 FOR UPDATE",
             &[&id.as_uuid()],
         )
         .await?;
-    Ok(row.is_some())
+    row.map(|row| Ok(Timestamp::from_micros(row.try_get(0)?)))
+        .transpose()
+}
+
+/// Whose a conversation is; `None` when there is none.
+pub(super) async fn owner(store: &PostgresStore, id: ConversationId) -> Result<Option<Owner>> {
+    let row = store
+        .readers
+        .row(
+            "-- owner
+             SELECT owner_id FROM conversations WHERE id = $1",
+            &[&id.as_uuid()],
+        )
+        .await?;
+    let owner = row.map(|row| Ok::<_, Problem>(store::keys::owner(row.try_get(0)?)));
+    Ok(owner.transpose()?)
 }
 
 fn from_row(row: &Row) -> Result<Conversation, Problem> {

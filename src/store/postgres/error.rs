@@ -67,6 +67,10 @@ impl From<tokio_postgres::Error> for Problem {
         if *code == SqlState::UNIQUE_VIOLATION {
             return Self::Refused(Error::Conflict);
         }
+        if *code == SqlState::NOT_NULL_VIOLATION && database.table() == Some("idempotency") {
+            // See `once`.
+            return Self::Refused(Error::Repeated);
+        }
         if *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE {
             return Self::Clash(said());
         }

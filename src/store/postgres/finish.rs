@@ -10,7 +10,7 @@ use super::{
     replies::micros,
     settle::{self, Settled},
     tx::Tx,
-    writer::{Answers, Saying},
+    writer::{Answers, Said, Saying},
 };
 use crate::{
     model::{
@@ -33,7 +33,7 @@ pub(super) async fn finish(
         && told.bytes.is_none()
     {
         let saying = saying(lease, answer, now);
-        if store.writer.say(saying).await?.is_some() {
+        if let Said::Stored(_) = store.writer.say(saying).await? {
             return Ok(Finished::Stored);
         }
         // The lease is gone, or it is not the first try.
@@ -65,6 +65,7 @@ fn saying(lease: Lease, answer: &Answer, now: Timestamp) -> Saying {
             account: codec::account_to_text(&answer.account),
         }),
         claimant: None,
+        once: None,
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use futures_util::FutureExt;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{
@@ -9,36 +9,47 @@ use super::{
     connection::Session,
     control, conversations,
     error::{Problem, stored},
-    events,
+    events, keys,
+    once::{self, Records, remembering},
     replies::micros,
     turns,
     tx::Tx,
-    writer::Saying,
+    writer::{Said, Saying},
 };
 use crate::{
     model::{BusyPolicy, ConversationId, Message, MessageId, MessageText, NewMessage, Role, Timestamp, fold},
-    store::{Claimant, Error, Result, codec, timeline::Kind},
+    store::{Claimant, Error, Once, Result, codec, timeline::Kind},
 };
 
 pub(super) async fn append(
     store: &PostgresStore,
     new: NewMessage,
     claimant: Option<Claimant>,
+    once: Option<Once<Message>>,
 ) -> Result<Option<Message>> {
     let saying = Saying {
         folded: folded(&new.text),
         new,
         answers: None,
         claimant,
+        once,
     };
-    if saying.new.reply.lane.is_some() && saying.new.reply.busy != BusyPolicy::Queue {
+    if makes_way(&saying.new) {
         return append_alone(store, saying).await;
     }
-    store.writer.say(saying).await
+    match store.writer.say(saying).await? {
+        Said::Stored(message) => Ok(Some(message)),
+        Said::Nowhere => Ok(None),
+        Said::Behind(saying) => append_alone(store, *saying).await,
+    }
 }
 
-/// Appends a message that does something about the unfinished replies of its conversation. Its reply is claimed as any
-/// other.
+/// Whether it does something about the unfinished replies of its conversation.
+fn makes_way(new: &NewMessage) -> bool {
+    new.reply.lane.is_some() && new.reply.busy != BusyPolicy::Queue
+}
+
+/// Appends a message that has to know its conversation first. Its reply is claimed as any other.
 async fn append_alone(store: &PostgresStore, mut saying: Saying) -> Result<Option<Message>> {
     let (new, clock) = (saying.new.clone(), store.clock(saying.new.now));
     saying.claimant = None;
@@ -54,11 +65,11 @@ async fn append_alone(store: &PostgresStore, mut saying: Saying) -> Result<Optio
                 .writer
                 .write(move |db| async move { placed(db, &[id], &[None]).await }.boxed());
             match found.await.ok().and_then(|mut found| found.remove(&id)) {
-                Some(place) => {
+                Some(Fate::Placed(place)) => {
                     store.notices.wake();
                     Ok(Some(new.placed(place.at)))
                 }
-                None => Err(Error::Unavailable(reason)),
+                Some(Fate::Behind) | None => Err(Error::Unavailable(reason)),
             }
         }
         appended => appended,
@@ -67,17 +78,22 @@ async fn append_alone(store: &PostgresStore, mut saying: Saying) -> Result<Optio
 
 async fn append_in(
     tx: &Tx<'_>,
-    saying: Saying,
+    mut saying: Saying,
     clock: Option<i64>,
     trusts_caller: bool,
 ) -> Result<Option<Message>, Problem> {
     let conversation = saying.new.conversation;
-    if !conversations::lock(tx, conversation).await? {
+    let Some(last) = conversations::lock_dated(tx, conversation).await? else {
         return Ok(None);
+    };
+    if makes_way(&saying.new) {
+        // What it would have to make way for may be its own reply.
+        once::refuse_repeated(tx, saying.once.as_ref()).await?;
+        turns::make_way(tx, &saying.new, clock).await?;
     }
-    turns::make_way(tx, &saying.new, clock).await?;
-    let mut places = append_all(tx, &[&saying], trusts_caller).await?;
-    let Some(place) = places.remove(&saying.new.id.as_uuid()) else {
+    saying.new.now = saying.new.now.max(last);
+    let mut fates = append_all(tx, &[&saying], trusts_caller).await?;
+    let Some(Fate::Placed(place)) = fates.remove(&saying.new.id.as_uuid()) else {
         return Ok(None);
     };
     tx.tell(conversation);
@@ -92,6 +108,15 @@ pub(super) fn folded(text: &MessageText) -> Option<String> {
     }
 }
 
+/// What became of a message that exists, or could.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fate {
+    /// It is stored.
+    Placed(Placed),
+    /// Its conversation has a later date than it may have.
+    Behind,
+}
+
 /// Where a message has found its place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Placed {
@@ -101,13 +126,51 @@ pub(super) struct Placed {
     pub(super) turns: bool,
 }
 
-/// Appends messages and answers in one statement. Gives the places of those that found one: that have a
-/// conversation and, if they answer, still hold their lease for a first try.
+/// `append.sql` with what is given, and in front of that what is to be remembered, if anything is.
+macro_rules! append {
+    ($name:literal, $remembered:expr, $behind:literal) => {
+        concat!(
+            $name,
+            include_str!("append.sql"),
+            $remembered,
+            "SELECT id, at, waits OR reply_to IN (SELECT message_id FROM closed WHERE turn IS NOT NULL) IS TRUE
+             FROM placed",
+            $behind
+        )
+    };
+}
+
+const APPEND: &str = append!("", "", "");
+
+const APPEND_ONCE: &str = append!(
+    "-- append_message: remembered
+",
+    concat!(
+        ", remembered AS (",
+        remembering!(
+            "$17",
+            "$18",
+            "$19",
+            "$20",
+            "$21",
+            "$22",
+            "(subject IN (SELECT id FROM placed)) IS TRUE"
+        ),
+        ") "
+    ),
+    "
+             UNION ALL
+             SELECT id, NULL, NULL FROM asked
+             WHERE exact AND said_at < (SELECT updated_at FROM locked WHERE locked.id = conversation_id)"
+);
+
+/// Appends messages and answers in one statement. Gives what became of those that have a conversation and, if they answer,
+/// still hold their lease for a first try.
 pub(super) async fn append_all(
     db: &Session,
     sayings: &[&Saying],
     trusts_caller: bool,
-) -> Result<HashMap<Uuid, Placed>, Problem> {
+) -> Result<HashMap<Uuid, Fate>, Problem> {
     fn each<'a, T>(sayings: &[&'a Saying], value: impl Fn(&'a Saying) -> T) -> Vec<T> {
         sayings.iter().map(|saying| value(saying)).collect()
     }
@@ -115,7 +178,7 @@ pub(super) async fn append_all(
     let ids = each(sayings, |saying| saying.new.id.as_uuid());
     let conversations = each(sayings, |saying| saying.new.conversation.as_uuid());
     let roles = each(sayings, |saying| saying.new.role.as_str());
-    let dates = each(sayings, |saying| saying.new.now.as_micros());
+    let dates = dates(sayings);
     let texts = each(sayings, |saying| saying.new.text.as_str());
     let folded = each(sayings, |saying| saying.folded.as_deref());
     let answered = each(sayings, |saying| {
@@ -138,28 +201,51 @@ pub(super) async fn append_all(
             .as_ref()
             .and_then(|answers| answers.account.as_deref())
     });
-    let placed = db
-        .rows(
-            include_str!("append.sql"),
-            &[
-                &ids,
-                &conversations,
-                &roles,
-                &dates,
-                &texts,
-                &folded,
-                &answered,
-                &tokens,
-                &trusts_caller,
-                &leases,
-                &lanes,
-                &options,
-                &accounts,
-                &events::PER_MESSAGE,
-            ],
-        )
-        .await?;
-    places_of(&placed)
+    let exact = each(sayings, |saying| saying.once.is_some());
+    let owners = each(sayings, |saying| keys::owner_column(saying.new.reply.owner));
+    let mut records = Records::default();
+    for (saying, date) in sayings.iter().zip(&dates) {
+        if let Some(once) = &saying.once {
+            let record = once.record(&saying.new.clone().placed(Timestamp::from_micros(*date)));
+            records.add(saying.new.id.as_uuid(), record);
+        }
+    }
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+        &ids,
+        &conversations,
+        &roles,
+        &dates,
+        &texts,
+        &folded,
+        &answered,
+        &tokens,
+        &trusts_caller,
+        &leases,
+        &lanes,
+        &options,
+        &accounts,
+        &events::PER_MESSAGE,
+        &exact,
+        &owners,
+    ];
+    let placed = if records.is_empty() {
+        db.rows(APPEND, &params).await?
+    } else {
+        params.extend(records.params());
+        db.rows(APPEND_ONCE, &params).await?
+    };
+    fates_of(&placed)
+}
+
+/// When these were said: in one conversation none before one that goes in front of it, as the statement gives out dates.
+fn dates(sayings: &[&Saying]) -> Vec<i64> {
+    let mut latest = HashMap::new();
+    let dates = sayings.iter().map(|saying| {
+        let date = latest.entry(saying.new.conversation).or_insert(i64::MIN);
+        *date = saying.new.now.as_micros().max(*date);
+        *date
+    });
+    dates.collect()
 }
 
 /// The places of those of these messages that exist, some of which were to be claimed at once for a while.
@@ -167,7 +253,7 @@ pub(super) async fn placed(
     db: &Session,
     ids: &[Uuid],
     leases: &[Option<i64>],
-) -> Result<HashMap<Uuid, Placed>, Problem> {
+) -> Result<HashMap<Uuid, Fate>, Problem> {
     let found = db
         .rows(
             "-- append_message, finish_reply: when it is unknown what became of them
@@ -178,18 +264,21 @@ pub(super) async fn placed(
             &[&ids, &leases],
         )
         .await?;
-    places_of(&found)
+    fates_of(&found)
 }
 
-fn places_of(rows: &[Row]) -> Result<HashMap<Uuid, Placed>, Problem> {
-    let places = rows.iter().map(|row| {
-        let place = Placed {
-            at: Timestamp::from_micros(row.try_get(1)?),
-            turns: row.try_get(2)?,
+fn fates_of(rows: &[Row]) -> Result<HashMap<Uuid, Fate>, Problem> {
+    let fates = rows.iter().map(|row| {
+        let fate = match row.try_get(1)? {
+            Some(at) => Fate::Placed(Placed {
+                at: Timestamp::from_micros(at),
+                turns: row.try_get(2)?,
+            }),
+            None => Fate::Behind,
         };
-        Ok((row.try_get(0)?, place))
+        Ok((row.try_get(0)?, fate))
     });
-    places.collect()
+    fates.collect()
 }
 
 pub(super) async fn read(

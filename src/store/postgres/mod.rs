@@ -7,6 +7,7 @@
 //!
 //! The files have the names of those in [`super::sqlite`], and the same statements in them.
 
+mod audit;
 mod clerk;
 mod connection;
 mod context;
@@ -17,11 +18,13 @@ mod desk;
 mod error;
 mod events;
 mod finish;
+mod keys;
 mod link;
 mod lookups;
 mod messages;
 mod migrations;
 mod notices;
+mod once;
 mod open;
 mod pages;
 mod prune;
@@ -45,6 +48,7 @@ use futures_util::future::BoxFuture;
 use tokio::{sync::Notify, time::timeout};
 
 pub use copy::{PostgresArchive, copy_name};
+pub use keys::PostgresKeys;
 pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status, validate};
 
 use self::{

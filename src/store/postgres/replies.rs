@@ -11,15 +11,16 @@ use super::{
     connection::Session,
     error::{Problem, stored},
     events,
+    keys::unsigned,
     telling::Telling,
     tx::Tx,
 };
 use crate::{
     model::{
-        ClaimedReply, ConversationId, Failure, Finished, Lease, MessageId, MessageText, Progress, Reply,
-        ReplyOptions, ReplyState, Timestamp,
+        ClaimedReply, ConversationId, Failure, Finished, Lease, MessageId, MessageText, Owner, Progress,
+        Reply, ReplyOptions, ReplyState, Timestamp,
     },
-    store::{NEVER, Result, codec},
+    store::{NEVER, Result, codec, keys},
 };
 
 /// Removes the replies that are still to be worked on, so that nobody claims or finishes them.
@@ -65,6 +66,26 @@ pub(super) async fn read_in(
         .row(READ, &[&message.as_uuid(), &conversation.as_uuid()])
         .await?;
     row.map(|row| from_row(message, &row)).transpose()
+}
+
+pub(super) async fn pending(store: &PostgresStore) -> Result<Vec<(Owner, u64)>> {
+    let rows = store
+        .readers
+        .rows(
+            "-- pending_replies: by the index of each state, which is as small as the work that is left.
+             SELECT owner_id, count(*)
+             FROM (SELECT owner_id FROM replies WHERE status = 'queued'
+                   UNION ALL
+                   SELECT owner_id FROM replies WHERE status = 'running') AS pending
+             GROUP BY owner_id",
+            &[],
+        )
+        .await?;
+    let pending = rows.iter().map(|row| {
+        let owner = row.try_get(0).map_err(Problem::from)?;
+        Ok((keys::owner(owner), unsigned(row, 1)?))
+    });
+    pending.collect()
 }
 
 pub(super) async fn options(
@@ -134,9 +155,10 @@ async fn claim_in(
                      lease_until = now + $3, started_at = coalesce(started_at, greatest(created_at, now))
                  FROM due CROSS JOIN clock
                  WHERE replies.message_id = due.message_id
-                 RETURNING replies.message_id, replies.conversation_id, lease_token, attempts, retries, lane
+                 RETURNING replies.message_id, replies.conversation_id, lease_token, attempts, retries, lane,
+                           owner_id
              )
-             SELECT message_id, claimed.conversation_id, lease_token, attempts, retries, text, lane
+             SELECT message_id, claimed.conversation_id, lease_token, attempts, retries, text, lane, owner_id
              FROM claimed JOIN messages ON messages.id = claimed.message_id",
             &[&limit, &now, &lease, &full],
         )
@@ -155,6 +177,7 @@ fn claimed_from_row(row: &Row) -> Result<ClaimedReply, Problem> {
         retries: count(row, 4)?,
         prompt: MessageText::from_stored(row.try_get(5)?),
         lane: row.try_get(6)?,
+        owner: keys::owner(row.try_get(7)?),
     })
 }
 

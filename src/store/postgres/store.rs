@@ -3,25 +3,38 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use tokio::{sync::Notify, time::timeout};
+use uuid::Uuid;
 
 use super::{
-    CLOSING, PostgresStore, context, control, conversations, events, finish, messages, pages, prune, replies,
-    sweeps,
+    CLOSING, PostgresStore, audit, context, control, conversations, events, finish, keys, messages, once,
+    pages, prune, replies, sweeps,
 };
 use crate::{
     model::{
-        Attempt, ClaimedReply, Context, Conversation, ConversationChange, ConversationId, Finished, Lease,
-        Message, MessageId, MessageQuery, NewConversation, NewMessage, Outcome, Progress, Reply,
-        ReplyOptions, Retried, Swept, Timestamp, Told,
+        ApiKey, Attempt, AuditEntry, ClaimedReply, Context, Conversation, ConversationChange, ConversationId,
+        Finished, KeyId, Lease, Message, MessageId, MessageQuery, NewConversation, NewMessage, Outcome,
+        Owner, Progress, Reply, ReplyOptions, Retried, Rotated, Successor, Swept, Timestamp, Told,
     },
-    store::{Claimant, ConversationStore, EventStore, News, PageAnswer, Portion, ReplyStore, Result, Store},
+    store::{
+        Claimant, ConversationStore, EventStore, KeyChanges, KeyStore, News, Once, OnceStore, PageAnswer,
+        Portion, Remembered, ReplyStore, Result, Store,
+    },
 };
 
 #[async_trait]
 impl ConversationStore for PostgresStore {
-    async fn create_conversation(&self, new: NewConversation) -> Result<Conversation> {
-        conversations::create(self, new).await
+    async fn create_conversation(
+        &self,
+        new: NewConversation,
+        once: Option<Once<Conversation>>,
+    ) -> Result<Conversation> {
+        conversations::create(self, new, once).await
+    }
+
+    async fn owner(&self, id: ConversationId) -> Result<Option<Owner>> {
+        conversations::owner(self, id).await
     }
 
     async fn change_conversation(
@@ -45,12 +58,17 @@ impl ConversationStore for PostgresStore {
         conversations::delete(self, id).await
     }
 
-    async fn append_message(&self, new: NewMessage) -> Result<Option<Message>> {
-        messages::append(self, new, None).await
+    async fn append_message(&self, new: NewMessage, once: Option<Once<Message>>) -> Result<Option<Message>> {
+        messages::append(self, new, None, once).await
     }
 
-    async fn append_and_claim(&self, new: NewMessage, claimant: Claimant) -> Result<Option<Message>> {
-        messages::append(self, new, Some(claimant)).await
+    async fn append_and_claim(
+        &self,
+        new: NewMessage,
+        claimant: Claimant,
+        once: Option<Once<Message>>,
+    ) -> Result<Option<Message>> {
+        messages::append(self, new, Some(claimant), once).await
     }
 
     async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>> {
@@ -120,8 +138,9 @@ impl ReplyStore for PostgresStore {
         message: MessageId,
         partial: MessageId,
         now: Timestamp,
+        once: Option<Once<Reply>>,
     ) -> Result<Option<Reply>> {
-        control::cancel(self, conversation, message, partial, now).await
+        control::cancel(self, conversation, message, partial, now, once).await
     }
 
     async fn retry_reply(
@@ -129,9 +148,11 @@ impl ReplyStore for PostgresStore {
         conversation: ConversationId,
         message: MessageId,
         lane: Option<String>,
+        owner: Owner,
         now: Timestamp,
+        once: Option<Once<Reply>>,
     ) -> Result<Retried> {
-        control::retry(self, conversation, message, lane, now).await
+        control::retry(self, conversation, message, lane, owner, now, once).await
     }
 
     async fn attempts(
@@ -160,6 +181,10 @@ impl ReplyStore for PostgresStore {
 
     async fn until_due(&self, full: Vec<String>, now: Timestamp) -> Result<Option<Duration>> {
         replies::until_due(self, full, now).await
+    }
+
+    async fn pending_replies(&self) -> Result<Vec<(Owner, u64)>> {
+        replies::pending(self).await
     }
 
     fn wakeups(&self) -> Arc<Notify> {
@@ -192,6 +217,74 @@ impl EventStore for PostgresStore {
 
     fn news(&self) -> &News {
         self.notices.news()
+    }
+}
+
+#[async_trait]
+impl KeyStore for PostgresStore {
+    async fn create_key(&self, key: ApiKey, entry: AuditEntry, once: Option<Once<ApiKey>>) -> Result<ApiKey> {
+        self.transact(move |tx| keys::create(tx, key, entry, once).boxed())
+            .await
+    }
+
+    async fn revoke_key(&self, id: KeyId, now: Timestamp, entry: AuditEntry) -> Result<Option<ApiKey>> {
+        self.transact(move |tx| keys::revoke(tx, id, now, entry).boxed())
+            .await
+    }
+
+    async fn rotate_key(
+        &self,
+        id: KeyId,
+        successor: Successor,
+        entry: AuditEntry,
+        once: Option<Once<ApiKey>>,
+    ) -> Result<Rotated> {
+        self.transact(move |tx| keys::rotate(tx, id, successor, entry, once).boxed())
+            .await
+    }
+
+    async fn keys(&self) -> Result<Vec<ApiKey>> {
+        keys::all(&self.readers.rows(keys::ALL, &[]).await?)
+    }
+
+    async fn keys_changed(&self, after: u64) -> Result<KeyChanges> {
+        let rows = self.readers.rows(keys::CHANGED, &[&keys::number(after)]).await?;
+        keys::changes(&rows, after)
+    }
+
+    async fn touch_keys(&self, used: Vec<(KeyId, Timestamp)>) -> Result<()> {
+        self.writer.write(move |db| keys::touch(db, used).boxed()).await
+    }
+
+    async fn note(&self, entries: Vec<AuditEntry>, forgotten: Timestamp) -> Result<()> {
+        self.writer
+            .write(move |db| audit::note(db, entries, forgotten).boxed())
+            .await
+    }
+
+    async fn audit(&self, limit: usize) -> Result<Vec<AuditEntry>> {
+        audit::entries(&self.readers.rows(audit::NEWEST, &[&keys::most(limit)]).await?)
+    }
+
+    async fn spend(&self, spent: Vec<(Owner, u64)>, day: i64) -> Result<()> {
+        self.writer
+            .write(move |db| keys::spend(db, spent, day).boxed())
+            .await
+    }
+
+    async fn spent(&self, day: i64) -> Result<Vec<(Owner, u64)>> {
+        keys::usage(&self.readers.rows(keys::SPENT, &[&day]).await?)
+    }
+}
+
+#[async_trait]
+impl OnceStore for PostgresStore {
+    async fn remembered(&self, id: Uuid, forgotten: Timestamp) -> Result<Option<Remembered>> {
+        once::read(self, id, forgotten).await
+    }
+
+    async fn forget_requests(&self, before: Timestamp) -> Result<u32> {
+        once::forget(self, before).await
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     clock::Seldom,
     model::{Conversation, Finished, Lease, Message, NewConversation, NewMessage},
     shutdown::Shutdown,
-    store::{Claimant, Error, Result},
+    store::{Claimant, Error, Once, Result},
 };
 
 /// The most requests in one commit: bounds how long the first of them waits.
@@ -32,6 +32,12 @@ pub(super) const GROUP: usize = 256;
 
 /// Requests that may wait. Callers beyond that wait for a place.
 const QUEUE: usize = 1_024;
+
+/// A conversation to be created.
+pub(super) struct Creation {
+    pub(super) new: NewConversation,
+    pub(super) once: Option<Once<Conversation>>,
+}
 
 /// A message to be appended, a user's or an answer.
 pub(super) struct Saying {
@@ -41,6 +47,18 @@ pub(super) struct Saying {
     pub(super) answers: Option<Answers>,
     /// Who begins on the reply at once.
     pub(super) claimant: Option<Claimant>,
+    /// What is to be remembered of it tells its date, so it is stored with the date that it comes with, or not in a group.
+    pub(super) once: Option<Once<Message>>,
+}
+
+/// What became of a message.
+pub(super) enum Said {
+    /// It is stored.
+    Stored(Message),
+    /// There is no such conversation, or the lease was lost.
+    Nowhere,
+    /// Its conversation has a later date. Nothing was stored.
+    Behind(Box<Saying>),
 }
 
 /// What an answer says besides its text.
@@ -52,13 +70,13 @@ pub(super) struct Answers {
 
 /// What waits for a connection.
 pub(super) enum Request {
-    Create(NewConversation, oneshot::Sender<Result<Conversation>>),
-    Say(Saying, oneshot::Sender<Result<Option<Message>>>),
+    Create(Creation, oneshot::Sender<Result<Conversation>>),
+    Say(Saying, oneshot::Sender<Result<Said>>),
     Tell(Telling, oneshot::Sender<Result<Finished>>),
 }
 
-pub(super) type Creations = Vec<(NewConversation, oneshot::Sender<Result<Conversation>>)>;
-pub(super) type Sayings = Vec<(Saying, oneshot::Sender<Result<Option<Message>>>)>;
+pub(super) type Creations = Vec<(Creation, oneshot::Sender<Result<Conversation>>)>;
+pub(super) type Sayings = Vec<(Saying, oneshot::Sender<Result<Said>>)>;
 pub(super) type Tellings = Vec<(Telling, oneshot::Sender<Result<Finished>>)>;
 
 pub(super) struct Writer {
@@ -102,12 +120,12 @@ impl Writer {
     }
 
     /// Creates a conversation.
-    pub(super) async fn create(&self, new: NewConversation) -> Result<Conversation> {
-        self.ask(|answer| Request::Create(new, answer)).await
+    pub(super) async fn create(&self, creation: Creation) -> Result<Conversation> {
+        self.ask(|answer| Request::Create(creation, answer)).await
     }
 
-    /// Appends a message; `None` when there is no such conversation, or the lease was lost.
-    pub(super) async fn say(&self, saying: Saying) -> Result<Option<Message>> {
+    /// Appends a message.
+    pub(super) async fn say(&self, saying: Saying) -> Result<Said> {
         self.ask(|answer| Request::Say(saying, answer)).await
     }
 

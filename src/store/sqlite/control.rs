@@ -3,14 +3,14 @@
 use rusqlite::OptionalExtension;
 
 use super::{
-    SqliteStore, events,
+    SqliteStore, events, keys, once,
     replies::{read_in, state},
     settle, turns,
     writer::Tx,
 };
 use crate::{
-    model::{Attempt, ConversationId, MessageId, MessageText, Reply, Retried, Role, Timestamp},
-    store::{Result, timeline::Kind},
+    model::{Attempt, ConversationId, MessageId, MessageText, Owner, Reply, Retried, Role, Timestamp},
+    store::{Once, Result, timeline::Kind},
 };
 
 pub(super) async fn cancel(
@@ -19,12 +19,17 @@ pub(super) async fn cancel(
     message: MessageId,
     partial: MessageId,
     now: Timestamp,
+    once: Option<Once<Reply>>,
 ) -> Result<Option<Reply>> {
     store
         .writer
         .write(move |tx| {
             settle::cancel(tx, conversation, message, partial, now)?;
-            read_in(tx, conversation, message)
+            let reply = read_in(tx, conversation, message)?;
+            if let Some(reply) = &reply {
+                once::remember(tx, once, reply)?;
+            }
+            Ok(reply)
         })
         .await
 }
@@ -34,11 +39,15 @@ pub(super) async fn retry(
     conversation: ConversationId,
     message: MessageId,
     lane: Option<String>,
+    owner: Owner,
     now: Timestamp,
+    once: Option<Once<Reply>>,
 ) -> Result<Retried> {
     store
         .writer
         .write(move |tx| {
+            // What is unfinished may be its own try.
+            once::refuse_repeated(tx, once.as_ref())?;
             match read_in(tx, conversation, message)? {
                 None => return Ok(Retried::NoReply),
                 Some(reply) if !reply.state.is_final() => return Ok(Retried::Unfinished),
@@ -67,13 +76,17 @@ pub(super) async fn retry(
             tx.prepare_cached(
                 "UPDATE replies
                  SET status = 'queued', run_after = ?2, lost_leases = 0, retries = 0, error_code = NULL, error_message = NULL,
-                     account = NULL, started_at = NULL, finished_at = NULL, tries = tries + 1, queued_event = ?3, lane = ?4,
+                     account = NULL, started_at = NULL, finished_at = NULL, tries = tries + 1, queued_event = ?3, lane = ?4, owner_id = ?5,
                      turn = CASE WHEN ?4 IS NULL THEN NULL ELSE (SELECT seq FROM messages WHERE id = ?1) END
                  WHERE message_id = ?1",
             )?
-            .execute((message.as_bytes(), due, number, lane))?;
+            .execute((message.as_bytes(), due, number, lane, keys::owner_column(owner)))?;
             tx.wake_workers();
-            Ok(read_in(tx, conversation, message)?.map_or(Retried::NoReply, Retried::Queued))
+            let Some(reply) = read_in(tx, conversation, message)? else {
+                return Ok(Retried::NoReply);
+            };
+            once::remember(tx, once, &reply)?;
+            Ok(Retried::Queued(reply))
         })
         .await
 }

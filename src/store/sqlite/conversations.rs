@@ -1,30 +1,40 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{SqliteStore, error::stored, purge, replies, writer::Tx};
+use super::{SqliteStore, error::stored, keys, once, purge, replies, writer::Tx};
 use crate::{
     model::{
         Conversation, ConversationChange, ConversationId, Description, NewConversation, ReplyOptions,
         Timestamp, Title,
     },
-    store::{Result, codec},
+    store::{Once, Result, codec},
 };
 
-pub(super) async fn create(store: &SqliteStore, new: NewConversation) -> Result<Conversation> {
-    store.writer.write(move |tx| {
-        // create_conversation
-        tx.prepare_cached(
-            "INSERT INTO conversations (id, title, description, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)",
-        )?
-        .execute((
-            new.id.as_bytes(),
-            new.title.as_ref().map(Title::as_str),
-            new.description.as_str(),
-            new.now.as_micros(),
-        ))?;
-        set_options(tx, new.id, &new.options)?;
-        Ok(new.into())
-    })
-    .await
+pub(super) async fn create(
+    store: &SqliteStore,
+    new: NewConversation,
+    once: Option<Once<Conversation>>,
+) -> Result<Conversation> {
+    store
+        .writer
+        .write(move |tx| {
+            // create_conversation
+            tx.prepare_cached(
+                "INSERT INTO conversations (id, title, description, created_at, updated_at, owner_id)
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
+            )?
+            .execute((
+                new.id.as_bytes(),
+                new.title.as_ref().map(Title::as_str),
+                new.description.as_str(),
+                new.now.as_micros(),
+                keys::owner_column(new.owner),
+            ))?;
+            set_options(tx, new.id, &new.options)?;
+            let conversation = new.into();
+            once::remember(tx, once, &conversation)?;
+            Ok(conversation)
+        })
+        .await
 }
 
 pub(super) async fn change(

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     connection, migrations,
     open::{self, OpenError, ServerLock},
+    tables,
 };
 use crate::{
     model::Timestamp,
@@ -95,7 +96,7 @@ impl Archive for SqliteArchive {
 
     async fn rows(&self, table: Table, from: Place) -> Result<Vec<Row>> {
         self.run(move |db| {
-            let mut select = db.prepare_cached(select(table))?;
+            let mut select = db.prepare_cached(tables::select(table))?;
             let mut found = if table.is_numbered() {
                 select.query((from.id.as_bytes(), from.seq))?
             } else {
@@ -116,7 +117,7 @@ impl Archive for SqliteArchive {
     }
 
     async fn count(&self, table: Table) -> Result<u64> {
-        self.run(move |db| Ok(db.query_row(count(table), (), |row| row.get(0))?))
+        self.run(move |db| Ok(db.query_row(tables::count(table), (), |row| row.get(0))?))
             .await
     }
 
@@ -141,7 +142,7 @@ impl Archive for SqliteArchive {
 impl Target for SqliteArchive {
     async fn last(&self, table: Table) -> Result<Option<Place>> {
         self.run(move |db| {
-            let mut select = db.prepare_cached(last(table))?;
+            let mut select = db.prepare_cached(tables::last(table))?;
             let place = select.query_row((), |row| {
                 Ok(Place {
                     id: Uuid::from_bytes(row.get(0)?),
@@ -157,7 +158,7 @@ impl Target for SqliteArchive {
         self.run(move |db| {
             let tx = db.unchecked_transaction()?;
             {
-                let mut insert = tx.prepare_cached(insert(table))?;
+                let mut insert = tx.prepare_cached(tables::insert(table))?;
                 for row in &rows {
                     insert.execute(params_from_iter(row))?;
                 }
@@ -253,109 +254,5 @@ impl ToSql for Value {
             Self::Integer(number) => ValueRef::Integer(*number),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
         }))
-    }
-}
-
-fn select(table: Table) -> &'static str {
-    // copy: rows
-    match table {
-        Table::Conversations => {
-            "SELECT id, title, description, created_at, updated_at, last_seq, user_count, assistant_count,
-                    last_event
-             FROM conversations WHERE id >= ?1 ORDER BY id"
-        }
-        Table::Options => {
-            "SELECT conversation_id, options FROM conversation_options WHERE conversation_id >= ?1 ORDER BY conversation_id"
-        }
-        Table::Messages => {
-            "SELECT conversation_id, seq, id, role, created_at, updated_at, text, folded, reply_to
-             FROM messages WHERE (conversation_id, seq) >= (?1, ?2) ORDER BY conversation_id, seq"
-        }
-        Table::Replies => {
-            "SELECT message_id, conversation_id, status, run_after, attempts, lost_leases, retries, lease_token,
-                    lease_until, error_code, error_message, created_at, started_at, finished_at, lane, turn, options,
-                    account, tries, queued_event, final_event, streamed
-             FROM replies WHERE message_id >= ?1 ORDER BY message_id"
-        }
-        Table::Attempts => {
-            "SELECT message_id, number, status, answer_id, text, error_code, error_message, account, started_at,
-                    finished_at
-             FROM reply_attempts WHERE (message_id, number) >= (?1, ?2) ORDER BY message_id, number"
-        }
-        Table::Events => {
-            "SELECT conversation_id, number, kind, at, reply_id, message_id, replaces_id, attempt, told, text, finish,
-                    truncated, error_code, error_message
-             FROM events WHERE (conversation_id, number) >= (?1, ?2) ORDER BY conversation_id, number"
-        }
-        Table::Purges => {
-            "SELECT conversation_id FROM purges WHERE conversation_id >= ?1 ORDER BY conversation_id"
-        }
-    }
-}
-
-fn last(table: Table) -> &'static str {
-    // copy: last
-    match table {
-        Table::Conversations => "SELECT id, 0 FROM conversations ORDER BY id DESC LIMIT 1",
-        Table::Options => {
-            "SELECT conversation_id, 0 FROM conversation_options ORDER BY conversation_id DESC LIMIT 1"
-        }
-        Table::Messages => {
-            "SELECT conversation_id, seq FROM messages ORDER BY conversation_id DESC, seq DESC LIMIT 1"
-        }
-        Table::Replies => "SELECT message_id, 0 FROM replies ORDER BY message_id DESC LIMIT 1",
-        Table::Attempts => {
-            "SELECT message_id, number FROM reply_attempts ORDER BY message_id DESC, number DESC LIMIT 1"
-        }
-        Table::Events => {
-            "SELECT conversation_id, number FROM events ORDER BY conversation_id DESC, number DESC LIMIT 1"
-        }
-        Table::Purges => "SELECT conversation_id, 0 FROM purges ORDER BY conversation_id DESC LIMIT 1",
-    }
-}
-
-fn count(table: Table) -> &'static str {
-    // copy: count
-    match table {
-        Table::Conversations => "SELECT count(*) FROM conversations",
-        Table::Options => "SELECT count(*) FROM conversation_options",
-        Table::Messages => "SELECT count(*) FROM messages",
-        Table::Replies => "SELECT count(*) FROM replies",
-        Table::Attempts => "SELECT count(*) FROM reply_attempts",
-        Table::Events => "SELECT count(*) FROM events",
-        Table::Purges => "SELECT count(*) FROM purges",
-    }
-}
-
-fn insert(table: Table) -> &'static str {
-    // copy: add
-    match table {
-        Table::Conversations => {
-            "INSERT INTO conversations (id, title, description, created_at, updated_at, last_seq, user_count,
-                                        assistant_count, last_event)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        }
-        Table::Options => "INSERT INTO conversation_options (conversation_id, options) VALUES (?, ?)",
-        Table::Messages => {
-            "INSERT INTO messages (conversation_id, seq, id, role, created_at, updated_at, text, folded, reply_to)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        }
-        Table::Replies => {
-            "INSERT INTO replies (message_id, conversation_id, status, run_after, attempts, lost_leases, retries, lease_token,
-                                  lease_until, error_code, error_message, created_at, started_at, finished_at, lane, turn, options,
-                                  account, tries, queued_event, final_event, streamed)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        }
-        Table::Attempts => {
-            "INSERT INTO reply_attempts (message_id, number, status, answer_id, text, error_code, error_message, account, started_at,
-                                  finished_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        }
-        Table::Events => {
-            "INSERT INTO events (conversation_id, number, kind, at, reply_id, message_id, replaces_id, attempt, told, text, finish,
-                                  truncated, error_code, error_message)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        }
-        Table::Purges => "INSERT INTO purges (conversation_id) VALUES (?)",
     }
 }

@@ -4,22 +4,30 @@ use super::{
     SqliteStore, control,
     conversations::{self, Place},
     error::stored,
-    events, replies, turns,
+    events, once, replies, turns,
     writer::Tx,
 };
 use crate::{
     model::{ConversationId, Message, MessageId, MessageText, NewMessage, Role, Timestamp, fold},
-    store::{Result, timeline::Kind},
+    store::{Once, Result, timeline::Kind},
 };
 
-pub(super) async fn append(store: &SqliteStore, new: NewMessage) -> Result<Option<Message>> {
+pub(super) async fn append(
+    store: &SqliteStore,
+    new: NewMessage,
+    once: Option<Once<Message>>,
+) -> Result<Option<Message>> {
     // Folding is work; it happens here, not on the one thread that writes.
     let folded = folded(&new.text);
     store
         .writer
         .write(move |tx| {
             if new.role == Role::User {
-                turns::make_way(tx, &new)?;
+                turns::make_way(tx, &new).or_else(|refused| {
+                    // What it would have to wait for may be its own reply.
+                    once::refuse_repeated(tx, once.as_ref())?;
+                    Err(refused)
+                })?;
             }
             let (users, assistants) = count(new.role);
             let Some(place) = conversations::take_place(tx, new.conversation, users, assistants, new.now)?
@@ -39,6 +47,7 @@ pub(super) async fn append(store: &SqliteStore, new: NewMessage) -> Result<Optio
             if message.role == Role::User {
                 replies::enqueue(tx, &message, &place, &new.reply)?;
             }
+            once::remember(tx, once, &message)?;
             tx.tell(message.conversation);
             Ok(Some(message))
         })

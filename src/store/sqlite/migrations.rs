@@ -31,6 +31,7 @@ const SCRIPTS: [(&str, &str, Option<Step>); MIGRATIONS.len()] = [
     script!("0005_purges", None),
     script!("0006_copies", None),
     script!("0007_events", None),
+    script!("0008_keys", None),
 ];
 
 pub(super) fn status(db: &Connection) -> Result<Vec<MigrationState>, OpenError> {

@@ -6,7 +6,7 @@ use super::{
     SqliteStore,
     conversations::Place,
     error::stored,
-    events, messages,
+    events, keys, messages,
     settle::{self, Settled},
     turns,
     writer::Tx,
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{
         ClaimedReply, ConversationId, Failure, Finished, Lease, Message, MessageId, MessageText, NewReply,
-        Outcome, Progress, Reply, ReplyOptions, ReplyState, Timestamp, Told,
+        Outcome, Owner, Progress, Reply, ReplyOptions, ReplyState, Timestamp, Told,
     },
     store::{
         NEVER, Result, codec,
@@ -32,8 +32,9 @@ pub(super) fn enqueue(tx: &Tx<'_>, message: &Message, place: &Place, reply: &New
     };
     // append_message
     tx.prepare_cached(
-        "INSERT INTO replies (message_id, conversation_id, run_after, created_at, lane, turn, options, queued_event)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO replies (message_id, conversation_id, run_after, created_at, lane, turn, options, queued_event,
+                              owner_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute((
         message.id.as_bytes(),
@@ -44,6 +45,7 @@ pub(super) fn enqueue(tx: &Tx<'_>, message: &Message, place: &Place, reply: &New
         turn,
         codec::options_to_text(&reply.options),
         timeline::of_message(place.seq),
+        keys::owner_column(reply.owner),
     ))?;
     tx.wake_workers();
     Ok(())
@@ -83,6 +85,23 @@ pub(super) fn read_in(
     let mut select = db.prepare_cached(READ)?;
     let mut rows = select.query((message.as_bytes(), conversation.as_bytes()))?;
     rows.next()?.map(|row| from_row(message, row)).transpose()
+}
+
+pub(super) fn pending(db: &Connection) -> Result<Vec<(Owner, u64)>> {
+    // pending_replies: by the index of each state, which is as small as the work that is left.
+    let mut select = db.prepare_cached(
+        "SELECT owner_id, count(*)
+         FROM (SELECT owner_id FROM replies WHERE status = 'queued'
+               UNION ALL
+               SELECT owner_id FROM replies WHERE status = 'running')
+         GROUP BY owner_id",
+    )?;
+    let mut rows = select.query(())?;
+    let mut pending = Vec::new();
+    while let Some(row) = rows.next()? {
+        pending.push((keys::owner(row, 0)?, row.get(1)?));
+    }
+    Ok(pending)
 }
 
 pub(super) fn options(
@@ -130,25 +149,25 @@ pub(super) async fn claim(
                                         AND (lane IS NULL OR lane NOT IN (SELECT value FROM json_each(?4)))
                                   ORDER BY run_after, rowid LIMIT ?3)
              RETURNING message_id, conversation_id, lease_token, attempts, retries,
-                       (SELECT text FROM messages WHERE id = message_id), lane",
+                       (SELECT text FROM messages WHERE id = message_id), lane, owner_id",
             )?;
-            let claimed = update.query_map(
-                (now.as_micros(), now.after(lease).as_micros(), limit, full),
-                |row| {
-                    Ok(ClaimedReply {
-                        lease: Lease {
-                            message: MessageId::from(row.get::<_, [u8; 16]>(0)?),
-                            conversation: ConversationId::from(row.get::<_, [u8; 16]>(1)?),
-                            token: row.get(2)?,
-                        },
-                        attempts: row.get(3)?,
-                        retries: row.get(4)?,
-                        prompt: MessageText::from_stored(row.get(5)?),
-                        lane: row.get(6)?,
-                    })
-                },
-            )?;
-            Ok(claimed.collect::<rusqlite::Result<_>>()?)
+            let mut rows = update.query((now.as_micros(), now.after(lease).as_micros(), limit, full))?;
+            let mut claimed = Vec::new();
+            while let Some(row) = rows.next()? {
+                claimed.push(ClaimedReply {
+                    lease: Lease {
+                        message: MessageId::from(row.get::<_, [u8; 16]>(0)?),
+                        conversation: ConversationId::from(row.get::<_, [u8; 16]>(1)?),
+                        token: row.get(2)?,
+                    },
+                    attempts: row.get(3)?,
+                    retries: row.get(4)?,
+                    prompt: MessageText::from_stored(row.get(5)?),
+                    lane: row.get(6)?,
+                    owner: keys::owner(row, 7)?,
+                });
+            }
+            Ok(claimed)
         })
         .await
 }

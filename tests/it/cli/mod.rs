@@ -1,6 +1,7 @@
 //! The command line: what it says, where it says it, and how it ends.
 
 mod chat;
+pub(crate) mod checklist;
 mod config;
 mod postgres;
 mod refusals;

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use rusqlite::Connection;
 
 use super::{assert_refused, engagement, home};
-use crate::support::{SOON, Server};
+use crate::support::Server;
 
 const UNAVAILABLE: i32 = 69;
 const REFUSED: i32 = 78;
@@ -134,82 +134,6 @@ async fn a_log_file_that_cannot_be_written_is_named() {
             &run,
             REFUSED,
             &["cannot write the log file", path, "--log-file off"],
-        );
-    }
-}
-
-/// Settings by name.
-type Given = &'static [(&'static str, &'static str)];
-
-#[tokio::test]
-async fn the_default_key_opens_loopback_only() {
-    const GOOD: &str = "0123456789abcdef01234567";
-    const SEED: &str = "neuRealities_assessment";
-    let refused: [(Given, &[&str]); 9] = [
-        (&[("LISTEN", "0.0.0.0:0")], &["publicly known", "openssl rand"]),
-        (
-            &[("LISTEN", "[::]:0"), ("API_KEY", SEED)],
-            &["publicly known", "ENGAGEMENT_ALLOW_DEFAULT_KEY"],
-        ),
-        (&[("PRODUCTION", "1")], &["there is no API key", "openssl rand"]),
-        (
-            &[("PRODUCTION", "1"), ("API_KEY", SEED)],
-            &["production refuses the default key"],
-        ),
-        (
-            &[("PRODUCTION", "1"), ("API_KEY", SEED), ("ALLOW_DEFAULT_KEY", "1")],
-            &["production refuses the default key"],
-        ),
-        (&[("PRODUCTION", "1"), ("API_KEY", "short")], &["shorter than 24"]),
-        (
-            &[
-                ("PRODUCTION", "1"),
-                ("API_KEY", GOOD),
-                ("PUBLIC_URL", "http://a.example"),
-            ],
-            &["not https"],
-        ),
-        (&[("API_KEY", "")], &["api_key: is empty"]),
-        (&[("API_KEY", GOOD), ("API_KEY_FILE", "key")], &["given twice"]),
-    ];
-    for (settings, says) in refused {
-        let home = home();
-        let builder = settings
-            .iter()
-            .fold(engagement(&home, &[]), |builder, (name, value)| {
-                builder.env(name, value)
-            });
-        let run = builder.run().await;
-        assert_refused(&run, REFUSED, says);
-        // A refusal comes before anything is made.
-        assert_eq!(
-            fs::read_dir(home.path()).expect("a directory").count(),
-            0,
-            "{settings:?}"
-        );
-    }
-    let accepted: [(Given, bool); 4] = [
-        (&[], true),
-        (&[("LISTEN", "0.0.0.0:0"), ("ALLOW_DEFAULT_KEY", "1")], true),
-        (&[("LISTEN", "0.0.0.0:0"), ("API_KEY", "a-key")], false),
-        (
-            &[("LISTEN", "0.0.0.0:0"), ("PRODUCTION", "1"), ("API_KEY", GOOD)],
-            false,
-        ),
-    ];
-    for (settings, warned) in accepted {
-        let builder = settings
-            .iter()
-            .fold(engagement(&home(), &[]), |builder, (name, value)| {
-                builder.env(name, value)
-            });
-        let mut server = builder.start().await;
-        server.terminate();
-        server.wait_exit(SOON).await;
-        assert_eq!(
-            server.stderr().contains("DEFAULT API KEY"),
-            warned,
-            "{settings:?}"
         );
     }
 }

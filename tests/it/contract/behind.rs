@@ -55,6 +55,39 @@ impl Behind {
         }
     }
 
+    /// What is remembered of requests that were carried out.
+    pub(super) async fn remembered_answers(&self) -> Vec<String> {
+        let answers = "SELECT answer FROM idempotency ORDER BY created_at";
+        match self {
+            Self::Sqlite(database) => database
+                .prepare(answers)
+                .expect("a statement")
+                .query_map([], |row| row.get(0))
+                .expect("answers")
+                .collect::<Result<_, _>>()
+                .expect("answers"),
+            Self::Postgres(database) => {
+                let rows = database.query(answers, &[]).await.expect("answers");
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+        }
+    }
+
+    /// What another node does when it has counted so many tokens of today.
+    pub(super) async fn spend_for_the_operator(&self, tokens: u64) {
+        let (zeros, day) = match self {
+            Self::Sqlite(_) => ("zeroblob(16)", "unixepoch() / 86400"),
+            Self::Postgres(_) => (
+                "'00000000-0000-0000-0000-000000000000'",
+                "floor(extract(epoch FROM now()) / 86400)::bigint",
+            ),
+        };
+        self.run(&format!(
+            "INSERT INTO key_usage VALUES ({zeros}, {day}, {tokens})"
+        ))
+        .await;
+    }
+
     /// Keeps everybody from writing, but not from reading, until [`Self::let_them_write`].
     pub(super) async fn keep_them_from_writing(&self) {
         let lock = match self {

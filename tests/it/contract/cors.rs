@@ -101,7 +101,13 @@ pub(super) async fn a_preflight_allows_the_methods_and_headers_for_ten_minutes(o
         rows.equal(method, methods.contains(method), true);
     }
     let headers = answer.header("access-control-allow-headers").to_ascii_lowercase();
-    for header in ["x-api-key", "content-type"] {
+    for header in [
+        "x-api-key",
+        "content-type",
+        "authorization",
+        "idempotency-key",
+        "last-event-id",
+    ] {
         rows.equal(header, headers.contains(header), true);
     }
 
@@ -113,4 +119,38 @@ pub(super) async fn a_preflight_allows_the_methods_and_headers_for_ten_minutes(o
     )
     .await;
     rows.equal("a stranger", stranger.header("access-control-allow-origin"), "");
+}
+
+/// H9, L8: a page that is told to wait can know it
+pub(super) async fn a_page_may_read_refusals_and_what_they_say(on: Database) {
+    let settings = [
+        ("CORS_ORIGINS", APP),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+        ("ADDRESS_404S_PER_MIN", "1"),
+    ];
+    let Some(service) = on.service_with(&settings).await else {
+        return;
+    };
+    let headers = [("origin", APP), ("x-forwarded-for", "203.0.113.7")];
+    let mut rows = Rows::default();
+    for status in [404, 429] {
+        let answer = ask(&service, Method::GET, "/nowhere", &headers).await;
+        rows.equal(status, answer.status, status);
+        rows.equal(status, answer.header("access-control-allow-origin"), APP);
+        let exposed = answer
+            .header("access-control-expose-headers")
+            .to_ascii_lowercase();
+        for header in [
+            "ratelimit",
+            "ratelimit-policy",
+            "retry-after",
+            "idempotent-replayed",
+            "x-request-id",
+        ] {
+            let named = exposed.split(", ").any(|name| name == header);
+            rows.equal(format!("{status} {header}"), named, true);
+        }
+        let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();
+        rows.equal(status, vary, ["Accept", "Origin"]);
+    }
 }

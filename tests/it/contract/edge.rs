@@ -76,6 +76,35 @@ pub(super) async fn every_response_has_the_security_headers(on: Database) {
     }
 }
 
+/// H13: two years, and only where there is TLS
+pub(super) async fn browsers_are_sent_to_tls_where_it_is(on: Database) {
+    let key = "x".repeat(32);
+    let mut cases: Vec<(&[(&str, &str)], &str)> = vec![
+        (&[], ""),
+        (&[("PUBLIC_URL", "http://chat.example")], ""),
+        (&[("PUBLIC_URL", "https://chat.example")], "max-age=63072000"),
+    ];
+    let production = [("PRODUCTION", "1"), ("API_KEY", key.as_str())];
+    // A server that forgets what it acknowledged, as the tests' is, is nothing for production.
+    if matches!(on, Database::Sqlite) {
+        cases.push((&production, "max-age=63072000"));
+    }
+    let mut rows = Rows::default();
+    for (settings, value) in cases {
+        let Some(service) = on.service_with(settings).await else {
+            return;
+        };
+        for path in ["/livez", "/nowhere"] {
+            let answer = service.get(path).await;
+            rows.equal(
+                format!("{path} with {settings:?}"),
+                answer.header("strict-transport-security"),
+                value,
+            );
+        }
+    }
+}
+
 fn is_request_id(id: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=64).contains(&id.len()) && id.bytes().all(known)

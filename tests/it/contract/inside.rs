@@ -5,14 +5,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use engagement::{
+    access::Keyring,
     app::database,
-    clock::Clock,
     config::{Config, ReplySettings, Settings},
     http::{self, Http, Listener},
-    ids::IdSource,
     provider::scripted::{Scripted, Step},
-    reply::{self, Intake},
-    service,
+    reply, service,
     shutdown::Shutdown,
     store::Store,
 };
@@ -55,7 +53,7 @@ impl Database {
         let provider = Arc::new(Scripted::new(steps));
         let store = database::open(&config).await.expect("a database").store;
         let shutdown = Shutdown::default();
-        let address = start(&config, &provider, &store, &shutdown);
+        let address = start(&config, &provider, &store, &shutdown).await;
         Inside {
             client: Client::new(&format!("http://{address}"), Some(DEFAULT_KEY)),
             provider,
@@ -68,31 +66,21 @@ impl Database {
     }
 }
 
-fn start(
+async fn start(
     config: &Config,
     provider: &Arc<Scripted>,
     store: &Arc<dyn Store>,
     shutdown: &Shutdown,
 ) -> SocketAddr {
-    let (clock, ids, intake) = (Clock::system(), IdSource::random(), Intake::default());
-    let providers = Arc::new(provider.far_away());
-    reply::start(
-        Arc::clone(store),
-        Arc::clone(&providers),
-        clock.clone(),
-        ids.clone(),
-        ReplySettings::default(),
-        intake.clone(),
-        shutdown,
-    );
-    let http = Http::new(config.http.clone(), &config.access.key, shutdown.clone());
-    http.open(service::Service::new(
-        Arc::clone(store),
-        clock,
-        ids,
-        intake,
-        providers,
-    ));
+    let parts = reply::Parts::over(Arc::clone(store), provider.far_away());
+    reply::start(parts.clone(), ReplySettings::default(), shutdown);
+    let (clock, ids) = (parts.clock.clone(), parts.ids.clone());
+    let keyring = Keyring::open(Arc::clone(store) as _, &config.access, clock, ids).await;
+    let keyring = keyring.expect("a keyring");
+    keyring.keep(shutdown);
+    let http = Http::new(config.http.clone(), shutdown.clone());
+    http.let_in(keyring);
+    http.open(service::Service::new(parts, config.service.clone()));
     let listener = Listener::bind(config.http.listen).expect("an address");
     let address = listener.address();
     let (router, settings, of_server) = (http::router(&http), config.http.clone(), shutdown.clone());

@@ -10,7 +10,7 @@ use crate::support::Answer;
 pub(super) async fn what_is_not_json_is_a_parse_error(on: Database) {
     let service = on.service().await;
     let mut rows = Rows::default();
-    let table: [(&str, &[u8]); 18] = [
+    let table: [(&str, &[u8]); 19] = [
         ("a word", b"hello"),
         ("an open object", br#"{"description": "d""#),
         ("an open string", br#"{"description": "d"#),
@@ -18,6 +18,10 @@ pub(super) async fn what_is_not_json_is_a_parse_error(on: Database) {
         (
             "a raw control character in a string",
             b"{\"description\": \"a\x07b\"}",
+        ),
+        (
+            "a raw control character in a key that nobody reads",
+            b"{\"description\": \"d\", \"x\ty\": 1}",
         ),
         ("white space only", b" \r\n\t "),
         ("something after the object", br#"{"description": "d"} x"#),

@@ -7,7 +7,7 @@ use super::{Database, NOBODY, Rows, Service, assert_error, not_found};
 use crate::support::{Answer, DEFAULT_KEY};
 
 const MISSING: &str = "Authentication credentials were not provided.";
-const INVALID: &str = "Invalid API key.";
+pub(super) const INVALID: &str = "Invalid API key.";
 
 /// What changes something, with paths that may name nothing.
 fn writes(conversation: &str, message: &str) -> [(Method, String); 7] {
@@ -23,7 +23,7 @@ fn writes(conversation: &str, message: &str) -> [(Method, String); 7] {
     ]
 }
 
-fn reads(conversation: &str, message: &str) -> [String; 6] {
+pub(super) fn reads(conversation: &str, message: &str) -> [String; 6] {
     let base = format!("/conversations/{conversation}");
     [
         base.clone(),
@@ -159,12 +159,39 @@ pub(super) async fn there_is_one_header_for_the_key_and_it_comes_once(on: Databa
         vec!["X-API-Key: wrong".to_owned(), good.clone()],
         vec![good.clone(), good.clone()],
         vec![format!("X-API-Key: {key}, {key}")],
+        vec![good.clone(), format!("Authorization: Bearer {key}")],
+        vec![good.clone(), "Authorization: Bearer wrong".to_owned()],
+        vec![
+            "X-API-Key: wrong".to_owned(),
+            format!("Authorization: Bearer {key}"),
+        ],
+        vec![format!("Authorization: Bearer {key}"); 2],
+        vec![
+            format!("Authorization: Basic {key}"),
+            format!("Authorization: Bearer {key}"),
+        ],
+        vec!["Authorization: Bearer".to_owned()],
+        vec![format!("Authorization: Basic {key}")],
+        vec![format!("Authorization: {key}")],
     ] {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let answer = create_with(&service, &lines).await;
         let said = answer.json()["details"]["detail"][0].clone();
         rows.equal(format!("{lines:?}"), said == MISSING || said == INVALID, true);
         rows.error(format!("{lines:?}"), &answer, 401, &json!({ "detail": [said] }));
+    }
+    for lines in [
+        vec![good.as_str()],
+        vec![&format!("Authorization: Bearer {key}")],
+        vec![&format!("authorization:  bearer   {key} ")],
+        // Somebody else's: a proxy in front may have its own.
+        vec![&good, "Authorization: Basic dXNlcjpwYXNz"],
+    ] {
+        rows.equal(
+            format!("control: {lines:?}"),
+            create_with(&service, &lines).await.status,
+            201,
+        );
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! The first words of a test's comment are the clauses that it proves.
 
+mod api_keys;
 mod assistant;
 mod behind;
 mod bodies;
@@ -26,16 +27,24 @@ mod limits;
 mod links;
 mod logging;
 mod methods;
+mod once;
 mod operations;
 mod options;
+mod overload;
+mod owners;
 mod paging;
+mod problems;
+mod proxies;
 mod retry;
 mod routes;
+mod scopes;
 mod search;
 mod service;
 mod shapes;
+mod smuggling;
 mod stream_limits;
 mod streams;
+mod throttling;
 mod walking;
 
 use std::fmt::{Debug, Display};
@@ -75,6 +84,9 @@ macro_rules! contract {
 }
 
 contract! {
+    api_keys: a_key_is_made_shown_used_and_taken_back, keys_are_for_administrators_and_have_one_prefix,
+        a_key_is_judged_field_by_field, a_key_that_is_not_there_is_not_found, a_rotated_key_goes_on_for_a_while,
+        the_streams_of_a_key_end_with_it;
     assistant: the_first_rule_that_matches_answers, every_user_message_gets_one_answer_placed_after_it,
         an_assistant_message_triggers_nothing, messages_that_arrive_together_get_their_own_answers;
     bodies: required_fields_are_required, only_a_title_may_be_null, a_title_may_be_absent_null_or_empty,
@@ -87,7 +99,7 @@ contract! {
         the_rules_are_never_busy, cancelling_keeps_what_was_written, cancelling_before_the_first_word_keeps_nothing,
         a_final_reply_cannot_be_cancelled, bodies_of_orders_are_ignored, a_client_that_leaves_cancels_nothing;
     cors: no_origin_is_allowed_unless_it_is_listed, a_listed_origin_is_allowed_by_its_own_name,
-        a_preflight_allows_the_methods_and_headers_for_ten_minutes;
+        a_preflight_allows_the_methods_and_headers_for_ten_minutes, a_page_may_read_refusals_and_what_they_say;
     deletion: a_deleted_conversation_is_gone_with_everything_in_it, a_message_is_deleted_once,
         deleting_a_message_whose_reply_is_under_way_leaves_no_orphan,
         deleting_a_conversation_while_replies_are_under_way_is_no_error,
@@ -96,7 +108,7 @@ contract! {
     durability: what_was_answered_survives_the_death_of_the_process,
         a_request_that_arrived_whole_is_carried_out_once,
         a_client_that_closes_its_side_still_gets_its_answer;
-    edge: every_response_has_the_security_headers, every_response_has_a_request_id,
+    edge: every_response_has_the_security_headers, browsers_are_sent_to_tls_where_it_is, every_response_has_a_request_id,
         a_request_id_is_kept_if_it_is_well_formed, a_target_of_more_than_8_kib_is_too_long,
         a_head_has_at_most_64_headers_and_16_kib;
     errors: every_error_has_the_envelope_and_its_sentence, the_message_repeats_the_status_line,
@@ -138,17 +150,33 @@ contract! {
         the_log_file_can_be_moved_or_switched_off, no_id_key_or_text_is_ever_logged, the_log_can_be_json;
     methods: a_method_that_a_path_does_not_have_is_not_allowed, nothing_lists_conversations,
         head_answers_as_get_does_without_a_body, options_answers_without_a_key_and_lists_the_methods;
+    once: a_request_that_comes_again_is_answered_again_and_not_carried_out_again, without_a_key_every_request_counts,
+        a_key_is_a_string_with_or_without_quotes, a_key_belongs_to_one_request, a_request_under_way_is_a_conflict,
+        of_many_at_once_one_is_carried_out, a_refusal_is_not_remembered,
+        what_was_answered_is_remembered_across_a_crash_and_without_the_text,
+        other_methods_take_no_notice_of_the_header;
     operations: the_probes_answer_at_the_root_without_a_key, a_server_tells_its_address_once_it_is_ready,
         sigterm_lets_requests_finish_and_exits_with_0, a_start_that_fails_says_why_by_its_exit_code;
     options: options_are_kept_and_shown_to_those_with_a_key, null_is_as_good_as_nothing,
         wrong_options_are_all_named_at_once, numbers_have_bounds, assistant_messages_take_no_options,
         a_model_that_nobody_offers_is_refused, a_patch_changes_what_it_names, an_empty_patch_changes_nothing,
         a_patch_is_judged_like_any_body;
+    overload: a_full_service_refuses_before_the_body_comes, probes_answer_while_the_service_is_full,
+        bodies_have_so_much_room_together, who_declares_much_and_sends_little_takes_little,
+        control_a_larger_room_holds_them_all;
+    owners: another_key_finds_nothing_on_any_route, reads_without_a_key_and_successors_see_what_is_there,
+        keys_share_conversations_by_default, the_same_idempotency_key_of_two_api_keys_is_two_requests,
+        a_key_is_made_once_and_shown_again_to_the_same_only, a_key_has_so_many_unfinished_replies,
+        the_service_has_so_many_unfinished_replies, a_key_has_so_many_tokens_in_a_day;
     paging: a_page_beyond_any_list_is_invalid_whatever_else_is_asked, pages_close_the_gaps_that_deletions_leave,
         messages_come_oldest_first_ten_to_a_page, a_page_is_a_number_in_ascii_digits_or_last,
         any_other_page_is_invalid, an_empty_list_has_one_empty_page, a_page_size_is_kept_between_1_and_100,
         of_a_repeated_parameter_the_last_one_counts, a_role_keeps_the_messages_of_that_role,
         an_unknown_conversation_is_not_found_whatever_is_asked;
+    problems: whoever_names_problem_json_gets_it_for_every_error, whoever_names_something_else_gets_the_envelope;
+    proxies: strangers_are_not_believed, a_trusted_proxy_says_how_the_service_is_called,
+        allowed_hosts_judge_what_the_client_asked_for, what_a_proxy_garbles_is_not_believed,
+        streams_are_counted_for_the_client_behind_the_proxy;
     retry: a_failed_reply_can_be_retried, a_new_answer_takes_the_place_of_the_old_one,
         a_retry_that_fails_leaves_the_old_answer, a_reply_under_way_cannot_be_retried;
     routes: every_route_answers_under_both_prefixes_and_with_or_without_a_slash,
@@ -156,6 +184,7 @@ contract! {
         a_path_is_cut_into_segments_before_it_is_decoded, an_unknown_path_is_not_found_in_the_envelope,
         creating_tells_where_the_new_thing_is, a_message_is_not_reached_through_another_conversation,
         every_body_is_json_whatever_was_asked_for;
+    scopes: a_key_may_do_what_its_scopes_say, closed_reads_take_their_scope, whatever_is_wrong_with_a_key_the_answer_is_the_same;
     search: a_conversation_is_found_by_its_title_or_its_description, a_list_is_filtered_by_text,
         case_does_not_matter_in_any_script, composed_and_decomposed_letters_are_different,
         no_character_is_a_wildcard, a_term_is_taken_as_it_is, what_cannot_be_decoded_stands_for_itself,
@@ -165,6 +194,9 @@ contract! {
         adding_and_deleting_a_message_moves_the_date_of_the_conversation,
         ids_are_lower_case_uuids_of_their_versions, messages_are_in_the_order_in_which_they_were_stored,
         reading_gives_the_bytes_that_creating_gave, a_page_has_its_four_fields_in_order;
+    smuggling: what_is_framed_oddly_is_refused_and_nothing_after_it_is_answered,
+        what_is_framed_plainly_is_answered_and_so_is_what_follows,
+        nothing_that_a_client_names_a_request_breaks_a_line;
     stream_limits: silence_is_filled_with_comments_and_takes_no_place, there_are_so_many_streams_in_all,
         there_are_so_many_streams_of_a_conversation, there_are_so_many_streams_to_an_address,
         a_stop_ends_streams_at_once, a_stop_does_not_wait_for_who_does_not_read, a_client_that_closes_its_side_ends_its_stream,
@@ -173,6 +205,11 @@ contract! {
         forgotten_pieces_come_as_one, a_reply_has_a_stream_of_its_own, the_latest_try_is_what_a_stream_begins_with,
         a_reply_that_was_seen_to_its_end_has_no_more, a_stream_is_asked_for_by_its_type,
         a_deleted_conversation_ends_its_streams, a_failure_is_told_with_its_reason;
+    throttling: an_address_reads_so_often_in_a_second, who_has_a_key_or_is_on_this_machine_reads_on,
+        an_address_that_gets_too_many_401s_is_not_heard, an_address_that_gets_too_many_404s_is_not_heard,
+        a_limit_of_zero_is_none, a_refusal_comes_before_the_body, each_answer_tells_what_is_left,
+        a_key_asks_so_often_in_a_second, a_key_creates_so_many_messages_in_a_minute,
+        a_key_has_limits_of_its_own_and_hands_them_on;
     walking: a_count_agrees_with_its_page_while_others_write,
         a_walk_through_the_pages_sees_each_message_once_while_others_add,
         a_deletion_moves_the_later_messages_up;

@@ -23,10 +23,11 @@ pub(crate) enum Place {
     Server(TestDatabase),
 }
 
-/// Every row of every table, each as its columns, in no order of the database's.
+/// Every row of every table, each as its columns without those that a database has for itself, in no order of the
+/// database's.
 pub(crate) type Dump = BTreeMap<&'static str, Vec<BTreeMap<String, String>>>;
 
-pub(crate) const TABLES: [&str; 7] = [
+pub(crate) const TABLES: [&str; 11] = [
     "conversations",
     "conversation_options",
     "messages",
@@ -34,6 +35,10 @@ pub(crate) const TABLES: [&str; 7] = [
     "reply_attempts",
     "events",
     "purges",
+    "api_keys",
+    "key_audit",
+    "key_usage",
+    "idempotency",
 ];
 
 pub(crate) fn home() -> Arc<TempDir> {
@@ -129,6 +134,11 @@ impl Place {
                 Self::File(path) => rows_of_file(path, table),
                 Self::Server(database) => rows_of_server(database, table).await,
             };
+            if table == "idempotency" {
+                for row in &mut rows {
+                    row.remove("number");
+                }
+            }
             rows.sort();
             dump.insert(table, rows);
         }
@@ -296,6 +306,36 @@ fn everything(messages: usize) -> String {
         id(4, 7),
         id(4, 0)
     ));
+    // Keys, one that took another's place, what happened around them, what they spent, whose a conversation is, and what
+    // was carried out, the latest of it first.
+    let (key, next) = (id(0, 1), id(0, 2));
+    let digest = "0f".repeat(32);
+    say(format!(
+        "INSERT INTO api_keys VALUES
+             ({key}, {key}, 'live', 'Web „App“', '{digest}', 'read delete', 1, 2, 3, 4, 5, 6, 7, 8, 1),
+             ({next}, {key}, 'test', 'next', '{digest}', '', NULL, NULL, NULL, NULL, 5, NULL, NULL, NULL, 2)"
+    ));
+    say(format!(
+        "INSERT INTO key_audit VALUES ({}, 9, 'key.created', {key}, 'cli', NULL, 1),
+                                      ({}, 8, 'login.refused', NULL, 'anonymous', '192.0.2.1', 7)",
+        id(7, 1),
+        id(7, 2)
+    ));
+    say(format!(
+        "INSERT INTO key_usage VALUES ({key}, 3, 5), ({key}, 4, 6), ({}, 4, 7)",
+        id(0, 0)
+    ));
+    say(format!(
+        "UPDATE conversations SET owner_id = {key} WHERE id = {}",
+        id(1, 1)
+    ));
+    for (at, created) in [(1, 30), (2, 10), (3, 20), (4, 10)] {
+        say(format!(
+            "INSERT INTO idempotency (id, fingerprint, created_at, answer) VALUES ({}, {}, {created}, '{{\"status\":201}}')",
+            id(8, at),
+            id(9, at)
+        ));
+    }
     // Texts as long as can be, more than a batch holds.
     let long = id(5, 0);
     say(format!(

@@ -77,6 +77,29 @@ async fn from_a_server_to_a_server_nothing_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_in_the_order_of_their_dates_in_a_file() {
+    let home = home();
+    let (file, other) = (source(&home, 10).await, Place::file(&home, "other.db"));
+
+    copied(&home, &file, &other).await;
+
+    let dates = |name: &str| -> Vec<i64> {
+        let db = rusqlite::Connection::open(home.path().join(name)).expect("the database");
+        let mut select = db
+            .prepare("SELECT created_at FROM idempotency ORDER BY number")
+            .expect("a question");
+        let dates = select.query_map((), |row| row.get(0)).expect("dates");
+        dates.collect::<Result<_, _>>().expect("dates")
+    };
+    assert_eq!(dates("other.db"), [10, 10, 20, 30]);
+    assert_eq!(
+        dates("source.db"),
+        [30, 10, 20, 10],
+        "control: they were in another one"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finished_copy_is_verified_again_and_not_written() {
     let home = home();
     for target in [Some(Place::file(&home, "target.db")), Place::server().await] {
@@ -164,6 +187,8 @@ async fn nothing_that_is_kept_is_left_out() {
             .iter()
             .map(|(name, _)| (*name).to_owned())
             .collect();
-        assert_eq!(copied, columns, "{table:?}");
+        let own = table.own_columns().iter().map(|name| (*name).to_owned());
+        let known: BTreeSet<_> = copied.iter().cloned().chain(own).collect();
+        assert_eq!(known, columns, "{table:?}");
     }
 }

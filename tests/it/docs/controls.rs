@@ -2,8 +2,9 @@
 
 use super::{
     rules::{
-        Page, broken_links, differing_exit_codes, misdescribed_keys, misdescribed_settings, missing_commands,
-        missing_proofs, unexplained_lines, unexplained_reasons, unknown_variables, wrong_defaults, wrong_map,
+        Page, broken_links, differing_checklists, differing_exit_codes, misdescribed_keys,
+        misdescribed_settings, missing_commands, missing_proofs, unexplained_lines, unexplained_reasons,
+        unknown_variables, wrong_defaults, wrong_map,
     },
     text,
 };
@@ -161,4 +162,16 @@ fn control_a_log_line_without_explanation_is_reported() {
         complaints("| `listening`, `a; b` | INFO |\n| `gone` | INFO |\n"),
         1
     );
+}
+
+#[test]
+fn control_a_checklist_that_leaves_something_out_is_reported() {
+    let page = "\n## Before others can reach it\n\n- [ ] **TLS in front**: x\n- [ ] **Backups.** **Not** y\n\n## Z\n- [ ] **z**\n";
+    assert!(differing_checklists(page, &["TLS in front", "backups"]).is_empty());
+    assert_eq!(differing_checklists(page, &["TLS in front"]).len(), 1);
+    assert_eq!(
+        differing_checklists(page, &["TLS in front", "backups", "logs"]).len(),
+        1
+    );
+    assert_eq!(differing_checklists("", &["logs"]).len(), 1);
 }

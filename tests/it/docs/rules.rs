@@ -175,6 +175,7 @@ pub(super) fn unknown_variables(pages: &[Page]) -> Vec<String> {
             let known = name.is_empty()
                 || name == "CONFIG"
                 || name.starts_with("TEST")
+                || name.starts_with("FUZZ_")
                 || Settings::VARIABLES.contains(&variable.as_str());
             if !known {
                 wrong.push(format!("{}: there is no {variable}", page.path));
@@ -182,6 +183,24 @@ pub(super) fn unknown_variables(pages: &[Page]) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// The bold words of the README's checklist and what the program's own is about.
+pub(super) fn differing_checklists(readme: &str, program: &[&str]) -> Vec<String> {
+    let section = readme
+        .split("\n## Before others can reach it\n")
+        .nth(1)
+        .unwrap_or_default();
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let bullets = section.lines().filter_map(|line| line.strip_prefix("- [ ] **"));
+    let told: BTreeSet<_> = bullets
+        .filter_map(|bullet| bullet.split_once("**"))
+        .map(|(bold, _)| bold.trim_end_matches(['.', ':']).to_lowercase())
+        .collect();
+    let looked_at: BTreeSet<_> = program.iter().map(|what| what.to_lowercase()).collect();
+    told.symmetric_difference(&looked_at)
+        .map(|what| format!("{what:?} is in one of the README and `engagement check --production`"))
+        .collect()
 }
 
 pub(super) fn missing_commands(readme: &str, ci: &str) -> Vec<String> {
@@ -257,7 +276,7 @@ pub(super) fn wrong_map(page: &str, may_use: &str, exists: &dyn Fn(&str) -> bool
     let listed = |rights: &str| {
         let rights = rights
             .split_whitespace()
-            .filter(|right| exists(&right.replace("::Intake", "")));
+            .filter(|right| exists(right.trim_end_matches("::Intake").trim_end_matches("::Parts")));
         rights.map(str::to_owned).collect::<BTreeSet<_>>()
     };
     let tested = may_use.lines().filter_map(|line| line.trim().split_once(':'));

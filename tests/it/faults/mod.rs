@@ -17,6 +17,7 @@ mod load;
 mod locked;
 mod malformed;
 mod postgres;
+mod retries;
 mod secrets;
 mod slow;
 mod stop;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engagement::{
+    access::Caller,
     model::{Failure, MessageText, ReplyOptions, ReplyState, Role},
     provider::{
         Refusal,
@@ -131,9 +132,10 @@ async fn a_provider_that_hangs_holds_up_nobody_else() {
             ..ReplyOptions::default()
         };
         let text = MessageText::parse("Hello").unwrap();
+        let by = Caller::operator();
         let message = engine
             .service
-            .create_message(conversation, Role::User, text, options);
+            .create_message(conversation, Role::User, text, options, &by, None);
         message.await.unwrap()
     };
     let mut stuck = Vec::new();

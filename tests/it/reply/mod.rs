@@ -7,15 +7,14 @@ use std::{sync::Arc, time::Duration};
 
 use engagement::{
     clock::Clock,
-    config::ReplySettings,
-    ids::IdSource,
+    config::{ReplySettings, ServiceSettings},
     model::{ConversationId, Failure, Message, Reply, ReplyState, Role},
     provider::{
         Refusal,
         routes::Providers,
         scripted::{Scripted, Step},
     },
-    reply::{self, Intake},
+    reply::{self, Parts},
     service::Service,
     shutdown::Shutdown,
 };
@@ -64,19 +63,10 @@ impl Engine {
         settings: ReplySettings,
     ) -> Self {
         let conversation = db.conversation().await.id;
-        let providers = Arc::new(providers);
-        let (shutdown, intake) = (Shutdown::default(), Intake::default());
-        let (clock, ids) = (Clock::system(), IdSource::random());
-        reply::start(
-            db.store.clone(),
-            providers.clone(),
-            clock.clone(),
-            ids.clone(),
-            settings,
-            intake.clone(),
-            &shutdown,
-        );
-        let service = Service::new(db.store.clone(), clock, ids, intake, providers);
+        let shutdown = Shutdown::default();
+        let parts = Parts::over(db.store.clone(), providers);
+        reply::start(parts.clone(), settings, &shutdown);
+        let service = Service::new(parts, ServiceSettings::default());
         Self {
             db,
             provider,

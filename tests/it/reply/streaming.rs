@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use engagement::{
+    access::Caller,
     model::{Event, Happening, Line, Message, MessageText, ReplyOptions, ReplyState, Role},
     provider::{
         Refusal,
@@ -27,7 +28,14 @@ impl Engine {
     pub(super) async fn say(&self, text: &str) -> Message {
         let text = MessageText::parse(text).unwrap();
         self.service
-            .create_message(self.conversation, Role::User, text, ReplyOptions::default())
+            .create_message(
+                self.conversation,
+                Role::User,
+                text,
+                ReplyOptions::default(),
+                &Caller::operator(),
+                None,
+            )
             .await
             .unwrap()
     }
@@ -167,7 +175,7 @@ async fn a_cancelled_reply_is_called_off_where_it_is_written() {
 
     let reply = engine
         .service
-        .cancel_reply(engine.conversation, question.id)
+        .cancel_reply(engine.conversation, question.id, None)
         .await
         .unwrap();
     assert_eq!(reply.state, ReplyState::Cancelled);
@@ -195,7 +203,7 @@ async fn a_new_try_does_not_see_the_old_answer() {
     engine.end(&question).await;
     engine
         .service
-        .retry_reply(engine.conversation, question.id)
+        .retry_reply(engine.conversation, question.id, &Caller::operator(), None)
         .await
         .unwrap();
     eventually("there is a new answer", SOON, async || {

@@ -22,7 +22,12 @@ pub(super) async fn a_claimant_begins_once_the_message_is_stored_or_leaves_the_r
         reply: NewReply::default(),
     };
 
-    let message = db.store.append_and_claim(new, claimant).await.unwrap().unwrap();
+    let message = db
+        .store
+        .append_and_claim(new, claimant, None)
+        .await
+        .unwrap()
+        .unwrap();
 
     // A claimant who is not needed is dropped before the answer comes.
     let claimed = match began.await {
@@ -54,7 +59,10 @@ pub(super) async fn a_claimant_is_not_needed_where_there_is_no_conversation(db: 
         reply: NewReply::default(),
     };
 
-    assert_eq!(db.store.append_and_claim(new, claimant).await.unwrap(), None);
+    assert_eq!(
+        db.store.append_and_claim(new, claimant, None).await.unwrap(),
+        None
+    );
 
     assert!(began.await.is_err(), "nothing began");
     assert_eq!(db.claim(9_000).await, []);

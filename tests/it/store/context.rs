@@ -95,7 +95,7 @@ pub(super) async fn a_messages_options_come_before_its_conversations(db: Databas
         ..ReplyOptions::default()
     };
     let own = new.reply.options.clone();
-    let message = db.store.append_message(new).await.unwrap().unwrap();
+    let message = db.store.append_message(new, None).await.unwrap().unwrap();
 
     let options = db.context(&message, PLENTY).await.options;
     assert_eq!(options.temperature, Temperature::new(1.5));

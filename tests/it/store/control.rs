@@ -1,7 +1,7 @@
 //! Calling replies off, and asking for them again.
 
 use engagement::model::{
-    Failure, Finished, Lease, Message, MessageId, MessageText, Outcome, ReplyState, Retried, Role,
+    Failure, Finished, Lease, Message, MessageId, MessageText, Outcome, Owner, ReplyState, Retried, Role,
 };
 
 use super::{
@@ -17,7 +17,7 @@ fn id(byte: u8) -> MessageId {
 impl Database {
     async fn cancel(&self, message: &Message, partial: u8, now: i64) -> engagement::model::Reply {
         self.store
-            .cancel_reply(message.conversation, message.id, id(partial), at(now))
+            .cancel_reply(message.conversation, message.id, id(partial), at(now), None)
             .await
             .unwrap()
             .unwrap()
@@ -25,7 +25,14 @@ impl Database {
 
     async fn retry(&self, message: &Message, now: i64) -> Retried {
         self.store
-            .retry_reply(message.conversation, message.id, Some(LANE.to_owned()), at(now))
+            .retry_reply(
+                message.conversation,
+                message.id,
+                Some(LANE.to_owned()),
+                Owner::OPERATOR,
+                at(now),
+                None,
+            )
             .await
             .unwrap()
     }
@@ -100,7 +107,7 @@ pub(super) async fn calling_off_again_changes_nothing(db: Database) {
 
     let nothing = db
         .store
-        .cancel_reply(nobody(), question.id, id(5), at(7_000))
+        .cancel_reply(nobody(), question.id, id(5), at(7_000), None)
         .await;
     assert_eq!(nothing.unwrap(), None);
 }

@@ -1,5 +1,5 @@
 use engagement::{
-    model::{Description, NewConversation, ReplyOptions, Role, Timestamp},
+    model::{Description, NewConversation, Owner, ReplyOptions, Role, Timestamp},
     store::Error,
 };
 
@@ -24,9 +24,10 @@ pub(super) async fn a_taken_id_is_a_conflict(db: Database) {
         description: Description::parse("another").unwrap(),
         now: at(2_000),
         options: ReplyOptions::default(),
+        owner: Owner::OPERATOR,
     };
     assert!(matches!(
-        db.store.create_conversation(again).await,
+        db.store.create_conversation(again, None).await,
         Err(Error::Conflict)
     ));
 
@@ -74,6 +75,7 @@ pub(super) async fn one_failing_write_takes_no_neighbour_along(db: Database) {
         description: Description::parse("x").unwrap(),
         now: at(1),
         options: ReplyOptions::default(),
+        owner: Owner::OPERATOR,
     };
 
     // All at once, so that they share commits: every other one fails.
@@ -84,7 +86,7 @@ pub(super) async fn one_failing_write_takes_no_neighbour_along(db: Database) {
             [number; 16].into()
         };
         let (store, new) = (db.store.clone(), new(id));
-        tokio::spawn(async move { (number, store.create_conversation(new).await) })
+        tokio::spawn(async move { (number, store.create_conversation(new, None).await) })
     });
     for write in writes.collect::<Vec<_>>() {
         let (number, answer) = write.await.unwrap();

@@ -1,6 +1,6 @@
 //! What happened can be read, from any point on, and is what happened.
 
-use engagement::model::{Failure, Finished, Happening, Message, MessageId, Outcome, Progress, Role};
+use engagement::model::{Failure, Finished, Happening, Message, MessageId, Outcome, Owner, Progress, Role};
 
 use engagement::store::Portion;
 
@@ -284,13 +284,19 @@ pub(super) async fn whoever_waits_hears_of_everything(db: Database) {
     hears("an answer", happened).await;
     let happened = listen();
     db.store
-        .retry_reply(conversation, question.id, None, at(3_000))
+        .retry_reply(conversation, question.id, None, Owner::OPERATOR, at(3_000), None)
         .await
         .unwrap();
     hears("a new try", happened).await;
     let happened = listen();
     db.store
-        .cancel_reply(conversation, question.id, MessageId::from([8; 16]), at(3_000))
+        .cancel_reply(
+            conversation,
+            question.id,
+            MessageId::from([8; 16]),
+            at(3_000),
+            None,
+        )
         .await
         .unwrap();
     hears("a cancellation", happened).await;

@@ -8,14 +8,19 @@ mod context;
 mod control;
 mod conversations;
 mod events;
+mod keys;
 mod messages;
+mod once;
+mod owner;
 mod pages;
 pub(crate) mod postgres;
 mod replies;
 mod sqlite;
 mod story;
 mod sweeps;
+mod together;
 mod turns;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,12 +28,13 @@ use engagement::{
     ids::IdSource,
     model::{
         Conversation, ConversationId, Description, Message, MessageFilter, MessageId, MessagePage,
-        MessageQuery, MessageText, NewConversation, NewMessage, NewReply, PageNumber, PageSize, ReplyOptions,
-        Role, Timestamp, Title,
+        MessageQuery, MessageText, NewConversation, NewMessage, NewReply, Owner, PageNumber, PageSize,
+        ReplyOptions, Role, Timestamp, Title,
     },
     store::{
-        PageAnswer, Store,
-        postgres::{LeaseClock, Options, PostgresStore},
+        KeyStore, PageAnswer, Store,
+        postgres::{LeaseClock, Options, PostgresKeys, PostgresStore},
+        sqlite::SqliteKeys,
     },
 };
 
@@ -133,6 +139,32 @@ conformance! {
         a_messages_options_come_before_its_conversations,
         a_change_keeps_what_it_does_not_name,
         there_is_no_context_where_there_is_no_message;
+    keys: a_key_is_read_as_it_was_made,
+        a_taken_key_id_is_a_conflict_and_is_not_told,
+        keys_are_listed_by_age,
+        a_revoked_key_stays_as_it_is,
+        a_key_takes_the_place_of_another,
+        what_opens_nothing_has_no_successor,
+        changes_of_keys_are_read_once,
+        no_change_of_keys_is_missed,
+        the_last_use_never_steps_back,
+        what_happened_is_told_the_newest_first_and_forgotten_in_time,
+        keys_that_are_changed_from_beside_are_seen;
+    once: a_message_is_appended_once,
+        a_claimed_message_is_remembered,
+        a_conversation_is_created_once,
+        a_reply_is_called_off_and_retried_once,
+        a_key_is_made_and_rotated_once,
+        what_fails_is_not_remembered,
+        a_repeated_request_is_not_refused_for_what_it_did,
+        an_old_record_makes_room,
+        old_records_are_forgotten_in_portions;
+    together: of_many_at_once_one_is_carried_out,
+        of_many_conversations_at_once_one_is_created,
+        the_date_that_is_remembered_is_the_messages;
+    owner: a_conversation_is_whose_made_it, unfinished_replies_count_for_who_asked;
+    usage: what_is_spent_adds_up_by_owner_and_day,
+        many_who_spend_at_once_lose_nothing;
 }
 
 pub(crate) fn at(micros: i64) -> Timestamp {
@@ -174,6 +206,16 @@ impl Database {
         }
     }
 
+    /// The keys of this database, for the command line beside the store.
+    async fn beside(&self) -> Box<dyn KeyStore> {
+        match &self.place {
+            Place::Directory(_) => Box::new(SqliteKeys::open(&self.path()).unwrap()),
+            Place::Server(database) => {
+                Box::new(PostgresKeys::open(&Options::new(database.url())).await.unwrap())
+            }
+        }
+    }
+
     pub(crate) async fn conversation(&self) -> Conversation {
         let new = NewConversation {
             id: self.ids.conversation(),
@@ -181,8 +223,9 @@ impl Database {
             description: Description::parse("A description").unwrap(),
             now: at(1_000),
             options: ReplyOptions::default(),
+            owner: Owner::OPERATOR,
         };
-        self.store.create_conversation(new).await.unwrap()
+        self.store.create_conversation(new, None).await.unwrap()
     }
 
     pub(crate) async fn append(&self, to: ConversationId, role: Role, text: &str, now: i64) -> Message {
@@ -207,7 +250,7 @@ impl Database {
             now: at(now),
             reply: NewReply::default(),
         };
-        self.store.append_message(new).await.unwrap()
+        self.store.append_message(new, None).await.unwrap()
     }
 
     pub(crate) async fn page(

@@ -40,7 +40,7 @@ impl Database {
     /// Appends a user message whose reply takes turns.
     pub(super) async fn ask(&self, of: ConversationId, text: &str, now: i64) -> Message {
         let new = self.asking(of, text, now);
-        self.store.append_message(new).await.unwrap().unwrap()
+        self.store.append_message(new, None).await.unwrap().unwrap()
     }
 
     pub(super) fn asking(&self, of: ConversationId, text: &str, now: i64) -> NewMessage {

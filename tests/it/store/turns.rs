@@ -124,7 +124,7 @@ pub(super) async fn a_message_can_refuse_to_wait(db: Database) {
         new.reply.busy = BusyPolicy::Reject;
         new
     };
-    let refused = db.store.append_message(impatient("two")).await;
+    let refused = db.store.append_message(impatient("two"), None).await;
     assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
     assert_eq!(db.all(conversation).await.len(), 1, "nothing was written");
 
@@ -133,7 +133,7 @@ pub(super) async fn a_message_can_refuse_to_wait(db: Database) {
     db.answer(lease, 1, "one", None, 3_000).await;
     assert!(
         db.store
-            .append_message(impatient("three"))
+            .append_message(impatient("three"), None)
             .await
             .unwrap()
             .is_some()
@@ -149,7 +149,7 @@ pub(super) async fn a_message_can_interrupt(db: Database) {
 
     let mut new = db.asking(conversation, "stop", 3_000);
     new.reply.busy = BusyPolicy::Interrupt;
-    let interrupting = db.store.append_message(new).await.unwrap().unwrap();
+    let interrupting = db.store.append_message(new, None).await.unwrap().unwrap();
 
     let states = [
         db.reply_to(conversation, &first).await.state,
@@ -178,6 +178,6 @@ pub(super) async fn whoever_takes_no_turn_is_never_busy(db: Database) {
         busy: BusyPolicy::Reject,
         ..NewReply::default()
     };
-    assert!(db.store.append_message(new).await.unwrap().is_some());
+    assert!(db.store.append_message(new, None).await.unwrap().is_some());
     let _: MessageId = db.claim(3_000).await[1].lease.message;
 }

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engagement::{
-    clock::Clock,
+    access::Keyring,
     config::{Config, ReplySettings, Settings},
     http::{self, Http, Listener},
-    ids::IdSource,
     model::{ConversationId, Failure},
     provider::{
         Refusal,
         scripted::{Scripted, Step},
     },
-    reply::{self, Intake},
+    reply::{self, Parts},
     service::Service,
     shutdown::Shutdown,
 };
@@ -37,25 +36,24 @@ impl Written {
     async fn with(steps: impl IntoIterator<Item = Step>) -> Self {
         let db = Database::sqlite();
         let model = Arc::new(Scripted::new(steps));
-        let providers = Arc::new(model.far_away());
-        let (shutdown, intake) = (Shutdown::default(), Intake::default());
-        let (clock, ids) = (Clock::system(), IdSource::random());
+        let shutdown = Shutdown::default();
+        let parts = Parts::over(db.store.clone(), model.far_away());
         let replies = ReplySettings {
             first_pause: Duration::from_millis(1),
             ..ReplySettings::default()
         };
-        reply::start(
-            db.store.clone(),
-            Arc::clone(&providers),
-            clock.clone(),
-            ids.clone(),
-            replies,
-            intake.clone(),
-            &shutdown,
-        );
+        reply::start(parts.clone(), replies, &shutdown);
         let config = Config::new(&Settings::default()).expect("a configuration");
-        let http = Http::new(config.http.clone(), &config.access.key, shutdown.clone());
-        http.open(Service::new(db.store.clone(), clock, ids, intake, providers));
+        let keyring = Keyring::open(
+            db.store.clone(),
+            &config.access,
+            parts.clock.clone(),
+            parts.ids.clone(),
+        )
+        .await;
+        let http = Http::new(config.http.clone(), shutdown.clone());
+        http.let_in(keyring.expect("a keyring"));
+        http.open(Service::new(parts, config.service.clone()));
         let listener = Listener::bind("127.0.0.1:0".parse().expect("an address")).expect("a listener");
         let proxy = Proxy::start(Upstream::Tcp(listener.address())).await;
         let (router, of_server) = (http::router(&http), shutdown.clone());

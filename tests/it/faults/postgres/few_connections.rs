@@ -16,6 +16,8 @@ async fn prove(cluster: &PrivateCluster, missing: usize) -> Proof<usize> {
     let role = "CREATE ROLE few LOGIN; GRANT ALL ON SCHEMA public TO few";
     admin.batch_execute(role).await.expect("a role");
     let server = Server::builder_over(&new_home())
+        // A lone one that cannot be had leaves nobody to write.
+        .env("DATABASE_WRITERS", "2")
         .env(
             "DATABASE_URL",
             &database.url().replace("user=postgres", "user=few"),

@@ -8,7 +8,7 @@ mod crowd;
 mod cut_off;
 mod few_connections;
 mod network;
-mod node;
+pub(super) mod node;
 mod restarts;
 mod starters;
 mod upgrade;

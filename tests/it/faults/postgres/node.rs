@@ -11,14 +11,14 @@ use crate::support::{Builder, SOON, Server};
 
 /// What a node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duty {
+pub(in crate::faults) enum Duty {
     Serve,
     ServeWithoutReplies,
     Work,
 }
 
 /// One process of several. They share a directory, where each has a log of its own.
-pub(super) struct Node {
+pub(in crate::faults) struct Node {
     home: Arc<TempDir>,
     url: String,
     name: String,
@@ -41,7 +41,7 @@ impl DerefMut for Node {
 }
 
 impl Node {
-    pub(super) async fn start(home: &Arc<TempDir>, url: &str, name: &str, duty: Duty) -> Self {
+    pub(in crate::faults) async fn start(home: &Arc<TempDir>, url: &str, name: &str, duty: Duty) -> Self {
         let server = builder(home, url, name, duty).start().await;
         Self {
             home: Arc::clone(home),
@@ -52,12 +52,12 @@ impl Node {
         }
     }
 
-    pub(super) fn duty(&self) -> Duty {
+    pub(in crate::faults) fn duty(&self) -> Duty {
         self.duty
     }
 
     /// SIGKILL, and no sooner than that a new process in its place.
-    pub(super) async fn die_and_start_again(&mut self) {
+    pub(in crate::faults) async fn die_and_start_again(&mut self) {
         self.server.signal(Signal::KILL);
         self.server.wait_exit(SOON).await;
         self.server = builder(&self.home, &self.url, &self.name, self.duty)
@@ -66,7 +66,7 @@ impl Node {
     }
 
     /// What it has logged so far, in all its lives.
-    pub(super) fn log(&self) -> String {
+    pub(in crate::faults) fn log(&self) -> String {
         let log = fs::read(self.home.path().join(format!("{}.log", self.name))).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }

@@ -49,7 +49,7 @@ impl World {
         let stored = self
             .node
             .store
-            .append_message(NewMessage { now, ..message })
+            .append_message(NewMessage { now, ..message }, None)
             .await;
         stored.unwrap().expect("the conversation exists");
     }
@@ -132,7 +132,7 @@ async fn promises(lease_clock: LeaseClock) -> Option<Vec<(&'static str, bool)>> 
     let stored = world
         .node
         .store
-        .append_and_claim(NewMessage { now, ..message }, claimant)
+        .append_and_claim(NewMessage { now, ..message }, claimant, None)
         .await;
     stored.unwrap().expect("the conversation exists");
     let ends_in_time = "SELECT count(*) FROM replies

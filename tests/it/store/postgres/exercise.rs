@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use engagement::{
     model::{
-        Answer, BusyPolicy, Change, ConversationChange, ConversationId, Failure, Finished, Lease,
-        MessageFilter, MessageId, MessageText, Needle, OptionsChange, Outcome, PageNumber, Progress, Retried,
-        Role, RoleFilter, Told, TopP,
+        Actor, Answer, ApiKey, AuditEntry, Audited, BusyPolicy, Change, ConversationChange, ConversationId,
+        Environment, Failure, Finished, KeyDigest, KeyLimits, KeyName, Lease, MessageFilter, MessageId,
+        MessageText, Needle, OptionsChange, Outcome, Owner, PageNumber, Progress, Retried, Role, RoleFilter,
+        Rotated, Scopes, Successor, Timestamp, Told, TopP,
     },
-    store::{ConversationStore, EventStore, ReplyStore},
+    store::{ConversationStore, EventStore, KeyStore, Mark, Once, OnceStore, ReplyStore},
 };
 use tokio_postgres::Client;
 
@@ -163,15 +164,22 @@ pub(super) async fn exercise_turns(node: &Node, conversation: ConversationId) {
     store.tell(lease, pieces("a part"), now).await.unwrap();
     let mut new = node.asking(conversation, "three");
     new.reply.busy = BusyPolicy::Interrupt;
-    let third = store.append_message(new).await.unwrap().unwrap().id;
+    let third = store.append_message(new, None).await.unwrap().unwrap().id;
     let retried = store
-        .retry_reply(conversation, first, Some("far".to_owned()), now)
+        .retry_reply(
+            conversation,
+            first,
+            Some("far".to_owned()),
+            Owner::OPERATOR,
+            now,
+            None,
+        )
         .await;
     assert!(matches!(retried.unwrap(), Retried::Queued(_)));
     store.attempts(conversation, first).await.unwrap();
     let partial = node.ids.message(now);
     store
-        .cancel_reply(conversation, third, partial, now)
+        .cancel_reply(conversation, third, partial, now, None)
         .await
         .unwrap();
     let lease = mine(first).await;
@@ -198,4 +206,84 @@ pub(super) async fn exercise_turns(node: &Node, conversation: ConversationId) {
     assert_eq!(swept.failed, 1);
     let lease = mine(next).await;
     finish(node, lease, Outcome::Failed(Failure::new("code", "sentence"))).await;
+}
+
+fn once<T>(mark: Mark, now: Timestamp) -> Once<T> {
+    Once::new(mark, now, now, |_| "{}".to_owned())
+}
+
+/// Makes the store say what it says of keys, owners, and requests that happen once, on this conversation.
+pub(super) async fn exercise_once(node: &Node, conversation: ConversationId) {
+    let store = &node.store;
+    let now = node.clock.now();
+    let mark = || Mark {
+        id: node.ids.entry(now),
+        fingerprint: node.ids.entry(now),
+    };
+    let entry = |what| AuditEntry {
+        id: node.ids.entry(now),
+        at: now,
+        what,
+        key: None,
+        by: Actor::CommandLine,
+        address: None,
+        count: 1,
+    };
+    store.owner(conversation).await.unwrap();
+    store.pending_replies().await.unwrap();
+
+    let id = node.ids.key();
+    let key = ApiKey {
+        id,
+        owner: Owner::of(id),
+        environment: Environment::Live,
+        name: KeyName::parse("web").unwrap(),
+        digest: KeyDigest::new([0; 32]),
+        scopes: Scopes::USUAL,
+        limits: KeyLimits::default(),
+        created: now,
+        expires: None,
+        revoked: None,
+        last_used: None,
+    };
+    store
+        .create_key(key, entry(Audited::Created), Some(once(mark(), now)))
+        .await
+        .unwrap();
+    let successor = Successor {
+        id: node.ids.key(),
+        digest: KeyDigest::new([1; 32]),
+        overlap: LEASE,
+        expires: None,
+        now,
+    };
+    let rotated = store
+        .rotate_key(id, successor, entry(Audited::Rotated), Some(once(mark(), now)))
+        .await
+        .unwrap();
+    assert!(matches!(rotated, Rotated::Made(_)));
+    store.revoke_key(id, now, entry(Audited::Revoked)).await.unwrap();
+    store.touch_keys(vec![(id, now)]).await.unwrap();
+    store.keys().await.unwrap();
+    store.keys_changed(0).await.unwrap();
+    store.note(vec![entry(Audited::Refused)], now).await.unwrap();
+    store.audit(10).await.unwrap();
+    store.spend(vec![(Owner::OPERATOR, 1)], 1).await.unwrap();
+    store.spent(1).await.unwrap();
+
+    let new = node.new_conversation();
+    store
+        .create_conversation(new, Some(once(mark(), now)))
+        .await
+        .unwrap();
+    let marked = mark();
+    let question = node.message(conversation, Role::User, "once");
+    store
+        .append_message(question, Some(once(marked, now)))
+        .await
+        .unwrap()
+        .unwrap();
+    store.remembered(marked.id, now).await.unwrap().unwrap();
+    let forgotten = store.forget_requests(node.clock.now()).await.unwrap();
+    assert!(forgotten > 0);
 }

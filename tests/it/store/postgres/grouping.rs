@@ -89,7 +89,7 @@ async fn a_row_that_cannot_be_stored_fails_alone() {
         if at == CALLERS / 2 {
             new.id = taken;
         }
-        node.store.append_message(new).await
+        node.store.append_message(new, None).await
     };
     let release = async {
         eventually("a writer waits", SOON, async || {

@@ -4,6 +4,7 @@ mod clocks;
 mod exercise;
 mod grouping;
 mod notices;
+mod once;
 mod opening;
 mod plans;
 mod purge;
@@ -22,7 +23,7 @@ use engagement::{
     ids::IdSource,
     model::{
         ClaimedReply, ConversationId, Description, Event, Message, MessageFilter, MessageId, MessageQuery,
-        MessageText, NewConversation, NewMessage, NewReply, PageNumber, PageSize, ReplyOptions, Role,
+        MessageText, NewConversation, NewMessage, NewReply, Owner, PageNumber, PageSize, ReplyOptions, Role,
     },
     store::{
         ConversationStore, Error, EventStore, PageAnswer, ReplyStore,
@@ -56,14 +57,19 @@ impl Node {
     }
 
     pub(crate) async fn try_conversation(&self) -> Result<ConversationId, Error> {
-        let new = NewConversation {
+        let new = self.new_conversation();
+        Ok(self.store.create_conversation(new, None).await?.id)
+    }
+
+    pub(crate) fn new_conversation(&self) -> NewConversation {
+        NewConversation {
             id: self.ids.conversation(),
             title: None,
             description: Description::parse("A description").unwrap(),
             now: self.clock.now(),
             options: ReplyOptions::default(),
-        };
-        Ok(self.store.create_conversation(new).await?.id)
+            owner: Owner::OPERATOR,
+        }
     }
 
     pub(crate) fn message(&self, to: ConversationId, role: Role, text: &str) -> NewMessage {
@@ -86,7 +92,11 @@ impl Node {
     }
 
     pub(crate) async fn ask(&self, to: ConversationId, text: &str) -> MessageId {
-        let asked = self.store.append_message(self.asking(to, text)).await.unwrap();
+        let asked = self
+            .store
+            .append_message(self.asking(to, text), None)
+            .await
+            .unwrap();
         asked.expect("the conversation exists").id
     }
 
@@ -115,7 +125,9 @@ impl Node {
         role: Role,
         text: &str,
     ) -> Result<Option<Message>, Error> {
-        self.store.append_message(self.message(to, role, text)).await
+        self.store
+            .append_message(self.message(to, role, text), None)
+            .await
     }
 
     /// The message's id.

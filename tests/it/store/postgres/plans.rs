@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     Node,
-    exercise::{LEASE, exercise, exercise_turns, fill, finish},
+    exercise::{LEASE, exercise, exercise_once, exercise_turns, fill, finish},
 };
 use crate::support::{
     SOON, eventually,
@@ -27,13 +27,43 @@ use crate::support::{
 const MOST_ROWS: f64 = 600.0;
 
 /// Statements that look at a whole conversation, or at a portion of one that is larger.
-const LARGE: [(&str, f64); 2] = [
+const LARGE: [(&str, f64); 3] = [
+    (
+        "pending_replies: by the index of each state, which is as small as the work that is left.",
+        2_500.0,
+    ),
     ("messages: those that hold a text", 60_000.0),
     ("purge: a user message takes its reply with it", 1_500.0),
 ];
 
 /// What a statement must find its rows by.
-const INDEXES: [(&str, &str); 13] = [
+const INDEXES: [(&str, &str); 24] = [
+    (
+        "pending_replies: by the index of each state, which is as small as the work that is left.",
+        "replies_due",
+    ),
+    (
+        "pending_replies: by the index of each state, which is as small as the work that is left.",
+        "replies_leased",
+    ),
+    ("keys_changed", "api_keys_changed"),
+    ("revoke_key, rotate_key: the key", "api_keys_pkey"),
+    (
+        "touch_keys: in the order of their ids, so that no two nodes wait for each other",
+        "api_keys_pkey",
+    ),
+    ("audit", "key_audit_at"),
+    ("create_key, revoke_key, rotate_key, note", "key_audit_at"),
+    ("spent", "key_usage_by_day"),
+    ("remembered", "idempotency_pkey"),
+    (
+        "append_message, retry_reply, rotate_key: carried out before",
+        "idempotency_pkey",
+    ),
+    (
+        "forget_requests: what another node is just forgetting, or remembering anew, is left alone",
+        "idempotency_created_at",
+    ),
     (
         "claim_replies: what another node is just claiming is passed over, not waited for.",
         "replies_due",
@@ -207,6 +237,7 @@ async fn judge(cluster: &PrivateCluster, database: &TestDatabase, conversation: 
 
     exercise(&node, conversation).await;
     exercise_turns(&node, conversation).await;
+    exercise_once(&node, conversation).await;
     let told = node.ask(conversation, "in doubt").await;
     let lease = loop {
         if let Some(claimed) = node

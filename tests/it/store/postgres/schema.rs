@@ -21,7 +21,7 @@ use crate::{
     support::{self, postgres::TestDatabase},
 };
 
-const MIGRATIONS: [(&str, &str); 7] = [
+const MIGRATIONS: [(&str, &str); 8] = [
     (
         "0001_conversations_and_messages",
         include_str!("../../../../migrations/postgres/0001_conversations_and_messages.sql"),
@@ -50,12 +50,29 @@ const MIGRATIONS: [(&str, &str); 7] = [
         "0007_events",
         include_str!("../../../../migrations/postgres/0007_events.sql"),
     ),
+    (
+        "0008_keys",
+        include_str!("../../../../migrations/postgres/0008_keys.sql"),
+    ),
 ];
 
 const OLD: [u8; 16] = [1; 16];
 
 /// Differences that are meant: the line, where it is, and why.
-const KNOWN: [(&str, &str, &str); 0] = [];
+const KNOWN: [(&str, &str, &str); 5] = [
+    ("idempotency.number number or null", "SQLite", NUMBERED),
+    ("idempotency key number", "SQLite", NUMBERED),
+    ("idempotency unique id", "SQLite", NUMBERED),
+    ("idempotency key id", "PostgreSQL", NUMBERED),
+    (
+        "idempotency idempotency_created_at index created_at",
+        "PostgreSQL",
+        NUMBERED,
+    ),
+];
+
+const NUMBERED: &str =
+    "SQLite keeps requests in the order of their dates, and so finds the old ones without an index";
 
 /// Every column, key and index, one a line, in words that fit both databases.
 fn shape_of_sqlite(db: &Connection) -> BTreeSet<String> {

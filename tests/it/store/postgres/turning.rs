@@ -41,7 +41,7 @@ impl Hammer<'_> {
                 if round % 50 == 49 {
                     new.reply.busy = BusyPolicy::Reject;
                 }
-                match node.store.append_message(new).await {
+                match node.store.append_message(new, None).await {
                     Ok(Some(_)) => self.asked.fetch_add(1, Ordering::SeqCst),
                     Err(Error::Busy) => 0,
                     other => panic!("{other:?}"),

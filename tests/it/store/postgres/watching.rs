@@ -130,7 +130,7 @@ async fn a_reply_that_is_called_off_elsewhere_is_noticed_where_it_is_written() {
             "cancelled" => {
                 other
                     .store
-                    .cancel_reply(conversation, message, partial, now)
+                    .cancel_reply(conversation, message, partial, now, None)
                     .await
                     .unwrap();
             }

@@ -8,6 +8,8 @@
 //! | `stream:COUNT@RATE …` | COUNT tokens (`t0 t1 t2 …`), RATE of them in a second; without `@RATE`, all at once |
 //! | `fault:NAME …` | one of [`FAULTS`], in either manner |
 //! | `fault:NAME:TIMES …` | the same for so many calls with this message; then an echo |
+//! | `repeats:STATUS …` | this status, and a body and a header that repeat the caller's key and all that it said |
+//! | `repeats:key …` | an answer that is the header with the caller's key |
 //! | anything else | an echo of the message, word by word |
 //!
 //! It uses nothing of this crate, so that the load generator can include it by its path.
@@ -286,8 +288,25 @@ async fn answer(call: &Call, seen: &Seen, out: &mut Out) -> Result<()> {
     if let Some((count, rate)) = word.strip_prefix("stream:").and_then(count_and_rate) {
         return tokens(&dialect, call.streams(), count, rate, out).await;
     }
+    if let Some(script) = word.strip_prefix("repeats:") {
+        return repeat(call, script, &dialect, out).await;
+    }
     let words: Vec<_> = text.split_inclusive(' ').map(str::to_owned).collect();
     plain(&dialect, call.streams(), &words, out).await
+}
+
+/// Says what nobody should: the caller's own key, and what it asked.
+async fn repeat(call: &Call, script: &str, dialect: &Dialect, out: &mut Out) -> Result<()> {
+    let key = call.header("authorization").or_else(|| call.header("x-api-key"));
+    let key = key.unwrap_or_default();
+    let Ok(status) = script.parse() else {
+        return plain(dialect, call.streams(), &[key.to_owned()], out).await;
+    };
+    let said = literal(&format!("{key} said {}", call.body));
+    let body = format!(r#"{{"error":{{"message":{said},"type":{said},"code":{said},"param":{said}}}}}"#);
+    let header = format!("x-request-id: {key}\r\n");
+    out.whole(status, "application/json", &header, body.as_bytes())
+        .await
 }
 
 /// `500@50`, or `500`.
