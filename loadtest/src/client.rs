@@ -22,6 +22,7 @@ pub struct Client {
     stream: TcpStream,
     used: Instant,
     buffer: Vec<u8>,
+    headers: String,
 }
 
 /// A response: its head, and the raw bytes of head and body.
@@ -60,13 +61,19 @@ fn connect(addr: SocketAddr) -> Result<TcpStream> {
 }
 
 impl Client {
-    /// Connects.
+    /// Connects; posts with the key that everybody knows.
     pub fn new(addr: SocketAddr) -> Result<Self> {
+        Self::with_key(addr, http::API_KEY)
+    }
+
+    /// Connects; posts with this key.
+    pub fn with_key(addr: SocketAddr, key: &str) -> Result<Self> {
         Ok(Self {
             addr,
             stream: connect(addr)?,
             used: Instant::now(),
             buffer: vec![0; 64 * 1024],
+            headers: format!("x-api-key: {key}\r\n"),
         })
     }
 
@@ -112,7 +119,7 @@ impl Client {
 
     /// POST as JSON.
     pub fn post(&mut self, path: &str, body: &str) -> Result<Value> {
-        self.send(&http::post(path, body))?
+        self.send(&http::post_with(path, &self.headers, body))?
             .json()
             .with_context(|| format!("POST {path}"))
     }

@@ -6,15 +6,28 @@ use memchr::memmem;
 /// The key that the service accepts on loopback while no other is configured.
 pub const API_KEY: &str = "neuRealities_assessment";
 
+/// In a request that goes out again and again, the place of a number that is another one each time.
+pub const FRESH: &[u8] = b"################";
+
 /// A GET as bytes.
 pub fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").into_bytes()
+    get_with(path, "")
+}
+
+/// A GET with these headers, each with its line's end, as bytes.
+pub fn get_with(path: &str, headers: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}\r\n").into_bytes()
 }
 
 /// A POST of a JSON body with the key, as bytes.
 pub fn post(path: &str, body: &str) -> Vec<u8> {
+    post_with(path, &format!("x-api-key: {API_KEY}\r\n"), body)
+}
+
+/// A POST of a JSON body with these headers, each with its line's end, as bytes.
+pub fn post_with(path: &str, headers: &str, body: &str) -> Vec<u8> {
     format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {API_KEY}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()
@@ -78,6 +91,11 @@ pub fn parse_request_head(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
     };
     let length = header(&bytes[..end + 2], b"content-length").context("a request without content-length")?;
     Ok(Some((end + 4, std::str::from_utf8(length)?.trim().parse()?)))
+}
+
+/// Whether a head has this header.
+pub fn has_header(head: &[u8], name: &[u8]) -> bool {
+    header(head, name).is_some()
 }
 
 fn header<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {

@@ -3,12 +3,15 @@
 //! Client and server share the machine, so the generator spends as little as it can: one thread, requests as ready-made bytes,
 //! two system calls a request, no allocation in the loop.
 
-use crate::http::{Head, parse_head};
+use crate::http::{FRESH, Head, parse_head};
 use crate::{histogram::Histogram, process};
 use anyhow::{Context, Result, bail};
+use memchr::memmem;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,6 +20,9 @@ use tokio::net::TcpStream;
 const GRACE: Duration = Duration::from_secs(20);
 /// Connection errors after which a client gives up.
 const MAX_ERRORS: u64 = 20;
+
+/// The next number that stands where a request has [`FRESH`].
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// When a run ends.
 #[derive(Clone, Copy)]
@@ -32,7 +38,8 @@ pub enum Stop {
 pub struct Load {
     /// Where to.
     pub addr: SocketAddr,
-    /// Requests as bytes; each client goes round them from a start of its own.
+    /// Requests as bytes; each client goes round them from a start of its own. Where one has [`FRESH`], a number of its own
+    /// goes out each time.
     pub requests: Arc<[Vec<u8>]>,
     /// Keep-alive connections.
     pub clients: usize,
@@ -135,6 +142,7 @@ async fn drive(load: &Load) -> Result<Outcome> {
                 start,
                 end,
                 limit,
+                outgoing: Vec::with_capacity(1024),
                 buffer: vec![0; 8 * 1024],
                 seen: Outcome::default(),
             };
@@ -171,6 +179,7 @@ struct Client {
     start: Instant,
     end: Instant,
     limit: u64,
+    outgoing: Vec<u8>,
     buffer: Vec<u8>,
     seen: Outcome,
 }
@@ -221,7 +230,13 @@ impl Client {
     async fn exchange(&mut self) -> Result<Head> {
         let request = self.requests.get(self.next).context("no request")?;
         self.next = (self.next + 1) % self.requests.len();
-        self.stream.write_all(request).await?;
+        self.outgoing.clear();
+        self.outgoing.extend_from_slice(request);
+        if let Some(at) = memmem::find(&self.outgoing, FRESH) {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            write!(&mut self.outgoing[at..at + FRESH.len()], "{number:016x}")?;
+        }
+        self.stream.write_all(&self.outgoing).await?;
         let mut filled = 0;
         let mut head: Option<Head> = None;
         loop {

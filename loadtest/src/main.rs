@@ -6,6 +6,7 @@ mod commit;
 mod histogram;
 mod http;
 mod load;
+mod open_loop;
 mod process;
 mod reference;
 mod report;
@@ -96,6 +97,10 @@ enum What {
     Postgres,
     /// Streamed replies of a fake upstream, beside the same upstream called directly; idle subscribers, and many of one conversation.
     Stream,
+    /// What keys, limits and idempotency cost: the same build with them and without; on `PostgreSQL` too with `--postgres`.
+    Keys,
+    /// An open loop of more requests than the service can do, on a slow disk.
+    Overload,
     /// The fake upstream alone: Chat Completions, streamed on a schedule that the message asks for.
     Upstream,
     /// The reference server alone.
@@ -208,6 +213,8 @@ fn measure(flags: &Flags, what: &What) -> Result<bool> {
             What::PostUser => scenario::post_user::run(&settings, &mut report),
             What::PostLone => scenario::post_lone::run(&settings, &mut report),
             What::Memory => scenario::memory::run(&settings, &mut report),
+            What::Keys => scenario::keys::run(&settings, &mut report),
+            What::Overload => scenario::overload::run(&settings, &mut report),
             What::Big => scenario::big::run(&settings, &mut report),
             What::Stream => scenario::stream::run(&settings, &mut report),
             What::Postgres => scenario::postgres::run(&settings, &mut report),

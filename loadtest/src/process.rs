@@ -44,6 +44,29 @@ impl Process {
         dir: &Path,
         stderr: Option<&Path>,
     ) -> Result<Self> {
+        Self::served(database, arguments, &[], binary, dir, stderr)
+    }
+
+    /// Starts the server under test with its data in `dir`, in this environment.
+    pub fn server_with(
+        environment: &[(&str, OsString)],
+        binary: &Path,
+        dir: &Path,
+        stderr: Option<&Path>,
+    ) -> Result<Self> {
+        let database = format!("sqlite:{}", dir.join("engagement.db").display());
+        Self::served(&database, &["serve"], environment, binary, dir, stderr)
+    }
+
+    /// All of these.
+    pub fn served(
+        database: &str,
+        arguments: &[&str],
+        environment: &[(&str, OsString)],
+        binary: &Path,
+        dir: &Path,
+        stderr: Option<&Path>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("become").arg(binary); // the same process, once it is sure to end with this one
@@ -56,6 +79,7 @@ impl Process {
             .args(arguments)
             .args(["--listen", "127.0.0.1:0"])
             .env("ENGAGEMENT_DATABASE_URL", database)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .current_dir(dir);
         let errors = match stderr {
             Some(path) => File::options().create(true).append(true).open(path)?.into(),

@@ -1,7 +1,9 @@
 //! The scenarios, and what they share: the settings, and the comparison of two servers round by round.
 
 pub mod big;
+pub mod keys;
 pub mod memory;
+pub mod overload;
 pub mod post_lone;
 pub mod post_user;
 pub mod postgres;

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const CLIENTS: usize = 64;
-const CONVERSATIONS: usize = 50;
+pub(super) const CLIENTS: usize = 64;
+pub(super) const CONVERSATIONS: usize = 50;
 /// One text for each rule of the built-in replies.
-const TEXTS: [&str; 5] = [
+pub(super) const TEXTS: [&str; 5] = [
     "Hello, I have just moved here and would like to know a little more about the harbour and the boats.",
     "I would like some help with the forms for the boat that I bought in spring; they are rather long.",
     "What time does the ferry leave on Sundays, and does it take bicycles as well as people?",

@@ -35,13 +35,13 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
 }
 
 /// A database that is dropped with this value.
-struct Database {
+pub(super) struct Database {
     server: String,
     name: String,
 }
 
 impl Database {
-    fn new(server: &str, name: &str) -> Result<Self> {
+    pub(super) fn new(server: &str, name: &str) -> Result<Self> {
         let database = Self {
             server: server.to_owned(),
             name: format!("loadtest_{name}_{}", std::process::id()),
@@ -51,7 +51,7 @@ impl Database {
         Ok(database)
     }
 
-    fn url(&self) -> Result<String> {
+    pub(super) fn url(&self) -> Result<String> {
         let (base, query) = self.server.split_once('?').unwrap_or((&self.server, ""));
         let (place, _) = base.rsplit_once('/').context("a URL with a database")?;
         Ok(format!("{place}/{}?{query}", self.name))
