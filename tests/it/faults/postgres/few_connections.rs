@@ -44,7 +44,7 @@ async fn prove(cluster: &PrivateCluster, missing: usize) -> Proof<usize> {
     for _ in 0..10 {
         let end = "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'few'";
         let ended = pids(end).await;
-        eventually("as many connections as may be are back", SOON, async || {
+        eventually("as many connections as may be are back", 3 * SOON, async || {
             // One that was ended, or refused, is in the list for a moment; one that is back says something.
             let back = "SELECT pid FROM pg_stat_activity WHERE usename = 'few' AND query <> ''";
             (pids(back).await.difference(&ended).count() == left).then_some(())
