@@ -8,7 +8,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::query::Query;
 use crate::{
     config::HttpSettings,
-    http::layer::proxies,
+    http::{
+        layer::{host::LONGEST_TARGET, proxies},
+        problem::Problem,
+    },
     model::{MessagePage, PageSize},
 };
 
@@ -32,18 +35,27 @@ pub(super) fn base(settings: &HttpSettings, headers: &HeaderMap) -> String {
 }
 
 /// The addresses of the pages after and before this one: all parameters kept and sorted, `page` replaced.
+///
+/// In a link every byte is written as it should be, which can make it longer than a target may be. A page with a link that
+/// leads nowhere is not given.
 pub(super) fn neighbours(
     base: &str,
     uri: &Uri,
     query: &Query<'_>,
     page: &MessagePage,
     size: PageSize,
-) -> (Option<String>, Option<String>) {
+) -> Result<(Option<String>, Option<String>), Problem> {
     let number = page.number.get();
-    let address = |number: u64| format!("{base}{}{}", uri.path(), parameters(query, number));
+    let address = |number: u64| {
+        let link = format!("{base}{}{}", uri.path(), parameters(query, number));
+        if link.len() - base.len() > LONGEST_TARGET {
+            return Err(Problem::uri_too_long());
+        }
+        Ok(link)
+    };
     let next = (number.saturating_mul(size.get()) < page.count).then(|| address(number + 1));
     let previous = (number > 1).then(|| address(number - 1));
-    (next, previous)
+    Ok((next.transpose()?, previous.transpose()?))
 }
 
 /// The query string for a page; the first page needs no `page`.

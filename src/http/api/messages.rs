@@ -137,7 +137,7 @@ pub(super) async fn list(
             })
             .await?;
         let base = links::base(&http.settings, &headers);
-        let (next, previous) = links::neighbours(&base, &uri, &query, &page, size);
+        let (next, previous) = links::neighbours(&base, &uri, &query, &page, size)?;
         let results = page.messages.iter().map(shapes::Message::from).collect();
         json(
             StatusCode::OK,

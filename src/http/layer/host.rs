@@ -8,7 +8,8 @@ use axum::{
 use super::proxies;
 use crate::http::{Http, problem::Problem};
 
-const LONGEST_TARGET: usize = 8 * 1024;
+/// The longest path and query together, in bytes.
+pub(in crate::http) const LONGEST_TARGET: usize = 8 * 1024;
 
 /// Judges a request by its target and its host.
 pub(super) fn judge(http: &Http, request: &Request) -> Result<(), Problem> {

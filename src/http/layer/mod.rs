@@ -4,7 +4,7 @@ pub(super) mod admission;
 pub(super) mod bodies;
 mod cors;
 mod framing;
-mod host;
+pub(super) mod host;
 pub(super) mod keys;
 mod limits;
 mod linger;

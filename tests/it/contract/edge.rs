@@ -187,6 +187,13 @@ pub(super) async fn a_target_of_more_than_8_kib_is_too_long(on: Database) {
             );
         }
     }
+    // What cannot be decoded is three bytes longer in a link, each of which takes three.
+    let list = service.conversation_of(&["one", "two"]).await;
+    let pages = format!("/conversations/{list}/messages?page_size=1&x=");
+    for (bytes, status) in [(800, 200), (1_000, 414)] {
+        let answer = service.get_raw(&format!("{pages}{}", "%FF".repeat(bytes))).await;
+        rows.equal(format!("{bytes} bytes in a link"), answer.status, status);
+    }
     for length in [70_000, 600_000] {
         let status = refused_head(&service, &[&format!("GET {path}{} HTTP/1.1", "x".repeat(length))]).await;
         rows.equal(format!("a target of {length}"), matches!(status, 414 | 431), true);
