@@ -122,6 +122,7 @@ pub async fn run(config: Config, providers: Providers, duty: Duty) -> Result<(),
             }
         }
     };
+    let of_replies = parts.clone();
     if opened.is_ours_alone {
         reclaim(store.as_ref(), &parts.clock, &config).await?;
     }
@@ -174,7 +175,7 @@ pub async fn run(config: Config, providers: Providers, duty: Duty) -> Result<(),
         }
     }
     tokio::select! {
-        () = stop(&shutdown, store.as_ref(), config.http.drain_timeout) => {}
+        () = stop(&shutdown, &of_replies, config.http.drain_timeout) => {}
         name = signals.next() => tracing::warn!(signal = name, "stopping at once"),
     }
     ended
@@ -259,7 +260,7 @@ fn announce(what: impl fmt::Display) {
     let _ = writeln!(stdout, "{what}").and_then(|()| stdout.flush());
 }
 
-async fn stop(shutdown: &Shutdown, store: &dyn Store, drain: Duration) {
+async fn stop(shutdown: &Shutdown, parts: &Parts, drain: Duration) {
     shutdown.begin();
     if timeout(drain, shutdown.finished()).await.is_err() {
         tracing::warn!("letting go of what is still under way");
@@ -267,7 +268,9 @@ async fn stop(shutdown: &Shutdown, store: &dyn Store, drain: Duration) {
         // Releasing leases takes one write; more than this would be a database that does not answer.
         let _ = timeout(Duration::from_secs(1), shutdown.finished()).await;
     }
-    store.close().await;
+    // What the last replies have cost is known only now. A database that does not answer keeps nobody from ending.
+    let _ = timeout(Duration::from_millis(500), upkeep::share(parts)).await;
+    parts.store.close().await;
     tracing::info!("stopped");
 }
 

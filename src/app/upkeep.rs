@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{clock::Seldom, reply::Parts, shutdown::Shutdown};
+use crate::{reply::Parts, shutdown::Shutdown};
 
 /// How soon all nodes know what owners have spent.
 const SHARE_EVERY: Duration = Duration::from_secs(5);
@@ -18,25 +18,20 @@ pub(super) async fn run(parts: Parts, requests_kept: Duration, shutdown: Shutdow
     for ticks in [&mut shares, &mut forgettings] {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
-    let complaints = Seldom::every(Duration::from_mins(1));
     loop {
         tokio::select! {
-            () = shutdown.begun() => break,
-            _ = shares.tick() => share(&parts, &complaints).await,
+            () = shutdown.begun() => return,
+            _ = shares.tick() => share(&parts).await,
             _ = forgettings.tick() => forget(&parts, requests_kept, &shutdown).await,
         }
     }
-    share(&parts, &complaints).await;
 }
 
-async fn share(parts: &Parts, complaints: &Seldom) {
-    if let Err(error) = parts
-        .spending
-        .share(parts.store.as_ref(), parts.clock.now())
-        .await
-        && let Some(unsaid) = complaints.pass()
-    {
-        tracing::warn!(%error, unsaid, "counting what keys spend failed");
+/// Tells the store what owners have spent here. What cannot be told is told later.
+pub(super) async fn share(parts: &Parts) {
+    let shared = parts.spending.share(parts.store.as_ref(), parts.clock.now());
+    if let Err(error) = shared.await {
+        tracing::warn!(%error, "counting what keys spend failed");
     }
 }
 

@@ -146,7 +146,7 @@ fn key_file(settings: &Settings) -> Item {
         ),
         None if settings.api_key.is_some() => doubtful(
             WHAT,
-            "the key is in the environment or the command line; ENGAGEMENT_API_KEY_FILE names a file instead",
+            "the key is in the environment, the command line or engagement.toml; ENGAGEMENT_API_KEY_FILE names a file",
         ),
         None => good(WHAT, "nobody else reads them"),
     }
