@@ -16,9 +16,10 @@ use crate::support::{SOON, eventually};
 
 const CROWD: usize = 500;
 
-/// Replies of about half a second and of two seconds.
+/// Replies of about half a second and of two seconds, and one that nobody is too slow to stop in the middle.
 const SHORT: &str = "stream:10@20";
 const LONG: &str = "stream:40@20";
+const LONGEST: &str = "stream:100@20";
 
 /// How long a connection lives, in milliseconds.
 const LIVES: std::ops::Range<usize> = 100..2_000;
@@ -92,7 +93,7 @@ async fn prove(stage: &Stage, crowd: usize, tamper: Tamper) -> Proof<Report> {
         server.client().finished_reply(&conversation, &last).await;
     }
     let calls = stage.upstream.calls();
-    for text in [LONG, SHORT] {
+    for text in [LONGEST, SHORT] {
         last = ask(&server.client(), &conversation, text, "p/m").await;
     }
     eventually("it is written", SOON, async || {
@@ -103,7 +104,8 @@ async fn prove(stage: &Stage, crowd: usize, tamper: Tamper) -> Proof<Report> {
     server.wait_exit(SOON).await;
     server = builder().start().await;
     proxy.lead_to(Upstream::Tcp(server.address()));
-    server.client().finished_reply(&conversation, &last).await;
+    let client = server.client();
+    client.finished_reply_within(3 * SOON, &conversation, &last).await;
     let path = format!("/conversations/{conversation}/messages?page_size=100&role=user");
     ensure(
         server.client().get(&path).await.expect(200)["count"] == replies,
