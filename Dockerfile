@@ -23,6 +23,8 @@ RUN touch src/main.rs src/lib.rs \
 FROM scratch
 LABEL org.opencontainers.image.title="Engagement" \
       org.opencontainers.image.licenses="MIT"
+# Whom to believe behind https: providers, collectors of traces, a database with sslmode=verify-full. Debian keeps the list.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # The binary belongs to root: the service can run it but not replace it.
 COPY --from=build /build/image/engagement /engagement
 # A volume starts as a copy of this directory, and so belongs to the service's user.
@@ -35,6 +37,6 @@ USER 65532:65532
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["/engagement", "check", "--live"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["/engagement", "health"]
 ENTRYPOINT ["/engagement"]
 CMD ["serve"]

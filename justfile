@@ -46,3 +46,11 @@ load *args:
 # The image, built and run without Docker
 container-check:
     scripts/check-container
+
+# The archive of a release, made and tried
+release:
+    scripts/release --check
+
+# The parts of documents that the program writes itself
+refresh:
+    ENGAGEMENT_TESTS_REFRESH=1 cargo test generated

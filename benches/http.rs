@@ -22,6 +22,7 @@ use engagement::{
     service::Service,
     shutdown::Shutdown,
     store::sqlite::{Options, SqliteStore},
+    telemetry::{Telemetry, metrics::Metrics},
 };
 use tower_service::Service as _;
 
@@ -62,7 +63,11 @@ fn requests(criterion: &mut Criterion) {
     });
     let config = Config::new(&Settings::default()).unwrap();
     let keyring = Keyring::open(store, &config.access, clock, ids);
-    let http = Http::new(config.http, Shutdown::default());
+    let telemetry = Telemetry {
+        metrics: Metrics::on("sqlite", &http::templates()).unwrap(),
+        ..Telemetry::default()
+    };
+    let http = Http::new(config.http, Shutdown::default(), telemetry);
     http.let_in(runtime.block_on(keyring).unwrap());
     http.open(service);
     let router = http::router(&http);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
 use uuid::{NoContext, Uuid};
 use zeroize::Zeroizing;
 
@@ -50,6 +51,11 @@ impl IdSource {
         }))
     }
 
+    /// A new name for a process that runs.
+    pub fn instance(&self) -> Uuid {
+        self.counted().unwrap_or_else(Uuid::new_v4)
+    }
+
     /// A new key's public name.
     pub fn key(&self) -> KeyId {
         KeyId::from_number(self.counted().unwrap_or_else(Uuid::new_v4).as_u128())
@@ -85,6 +91,22 @@ impl IdSource {
             Source::Counting(count) => Some(Uuid::from_u64_pair(0, count.fetch_add(1, Ordering::SeqCst) + 1)),
         }
     }
+}
+
+/// An identifier made of what names something elsewhere: version 8, always the same of the same parts.
+pub fn derived(parts: &[&str]) -> Uuid {
+    let mut digest = Sha256::new();
+    for part in parts {
+        // No two lists of parts give the same bytes.
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let digest: [u8; 32] = digest.finalize().into();
+    let mut bytes = [0; 16];
+    for (byte, taken) in bytes.iter_mut().zip(digest) {
+        *byte = taken;
+    }
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 /// Names requests: unique within a process, and between processes as far as 32 random bits go.
@@ -144,6 +166,13 @@ mod tests {
         let (one, other) = (secret(), secret());
         assert_eq!((one.len(), other.len()), (43, 43));
         assert_ne!(one, other);
+    }
+
+    #[test]
+    fn derived_identifiers_are_the_same_of_the_same_parts_alone() {
+        assert_eq!(derived(&["a", "b"]), derived(&["a", "b"]));
+        assert_ne!(derived(&["a", "b"]), derived(&["ab"]));
+        assert_eq!(derived(&[]).get_version_num(), 8);
     }
 
     #[test]

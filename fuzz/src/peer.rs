@@ -11,6 +11,7 @@ use engagement::{
     app::{self, Duty},
     config::{Config, Settings},
     provider::routes::Providers,
+    telemetry::Telemetry,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -61,7 +62,12 @@ impl Peer {
         ))?;
         let config = Config::new(&settings).context("the settings")?;
         let runtime = runtime()?;
-        let served = runtime.spawn(app::run(config, Providers::rules(), Duty::Everything));
+        let served = runtime.spawn(app::run(
+            config,
+            Providers::rules(),
+            Telemetry::default(),
+            Duty::Everything,
+        ));
         let mut peer = Self::at(address, runtime, home);
         while peer
             .exchange(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n", true)

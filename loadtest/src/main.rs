@@ -93,12 +93,16 @@ enum What {
     Memory,
     /// A conversation of a million messages, and a start on its database.
     Big,
+    /// Import and export of a million messages, backups of them under load, and a restore.
+    Backup,
     /// One node and two on `PostgreSQL`, beside a bare program on the same server; needs `--postgres`.
     Postgres,
     /// Streamed replies of a fake upstream, beside the same upstream called directly; idle subscribers, and many of one conversation.
     Stream,
     /// What keys, limits and idempotency cost: the same build with them and without; on `PostgreSQL` too with `--postgres`.
     Keys,
+    /// What metrics and the log of requests cost: the same build with them and without.
+    Telemetry,
     /// An open loop of more requests than the service can do, on a slow disk.
     Overload,
     /// The fake upstream alone: Chat Completions, streamed on a schedule that the message asks for.
@@ -214,7 +218,9 @@ fn measure(flags: &Flags, what: &What) -> Result<bool> {
             What::PostLone => scenario::post_lone::run(&settings, &mut report),
             What::Memory => scenario::memory::run(&settings, &mut report),
             What::Keys => scenario::keys::run(&settings, &mut report),
+            What::Telemetry => scenario::telemetry::run(&settings, &mut report),
             What::Overload => scenario::overload::run(&settings, &mut report),
+            What::Backup => scenario::backup::run(&settings, &mut report),
             What::Big => scenario::big::run(&settings, &mut report),
             What::Stream => scenario::stream::run(&settings, &mut report),
             What::Postgres => scenario::postgres::run(&settings, &mut report),

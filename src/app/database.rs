@@ -9,9 +9,14 @@ use crate::{
     clock::Stopwatch,
     config::{Config, Database, PostgresSettings},
     store::{
-        MigrationState, Store,
+        MigrationState, Store, Traced,
         postgres::{self, PostgresStore},
         sqlite::{self, SqliteStore},
+        vitals::Gauged,
+    },
+    telemetry::{
+        metrics::Metrics,
+        traces::{self, Traces},
     },
 };
 
@@ -81,22 +86,27 @@ impl From<postgres::OpenError> for OpenError {
 pub struct Opened {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// The same, to be asked how it is.
+    pub gauged: Arc<dyn Gauged>,
     /// Whether no other process can be using it.
     pub is_ours_alone: bool,
 }
 
-/// Opens the database for a service.
-pub async fn open(config: &Config) -> Result<Opened, OpenError> {
+/// Opens the database for a service, which measures it with these.
+pub async fn open(config: &Config, metrics: &Metrics) -> Result<Opened, OpenError> {
     match &config.database {
         Database::Sqlite(path) => {
             let mut options = sqlite::Options::new(path);
             options.readers = worker_threads();
             options.scan_deadline = config.http.handler_timeout;
+            options.metrics = metrics.store();
             // On a thread that may block: a migration can take long, and health is asked for meanwhile.
             let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await;
             let store = opened.map_err(|cause| OpenError::Other(io::Error::other(cause)))??;
+            let store = Arc::new(store);
             Ok(Opened {
-                store: Arc::new(store),
+                gauged: Arc::clone(&store) as Arc<dyn Gauged>,
+                store,
                 is_ours_alone: true,
             })
         }
@@ -104,12 +114,27 @@ pub async fn open(config: &Config) -> Result<Opened, OpenError> {
             let mut options = postgres_options(settings);
             options.scan_deadline = config.http.handler_timeout;
             options.insist_on_durability = config.access.production;
+            options.metrics = metrics.store();
+            let store = Arc::new(open_patiently(&options).await?);
             Ok(Opened {
-                store: Arc::new(open_patiently(&options).await?),
+                gauged: Arc::clone(&store) as Arc<dyn Gauged>,
+                store,
                 is_ours_alone: false,
             })
         }
     }
+}
+
+/// The store, which tells what it is asked if anything is traced.
+pub fn traced(store: Arc<dyn Store>, database: &Database, traces: &Traces) -> Arc<dyn Store> {
+    if !traces.is_on() {
+        return store;
+    }
+    let database = match database {
+        Database::Sqlite(_) => traces::Database::Sqlite,
+        Database::Postgres(_) => traces::Database::Postgres,
+    };
+    Arc::new(Traced::around(store, database, traces.clone()))
 }
 
 async fn open_patiently(options: &postgres::Options) -> Result<PostgresStore, OpenError> {

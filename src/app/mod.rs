@@ -3,16 +3,19 @@
 //! Start: address, HTTP (answering 503), database, replies, then requests are let in. Stop: nothing new
 //! is taken, what is under way gets its time, then the database is closed.
 
+pub mod backup;
 pub mod copy;
 pub mod database;
+mod figures;
 pub mod keys;
+mod listening;
+pub mod transfer;
 mod upkeep;
 
 use std::{fmt, io, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
     time::timeout,
 };
 
@@ -20,19 +23,23 @@ use crate::{
     access::Keyring,
     clock::Clock,
     config::{Config, ConfigError, Stored},
-    http::{self, Http, Listener},
+    http,
     ids::IdSource,
     provider::routes::Providers,
     reply::{self, Parts},
     service::Service,
     shutdown::Shutdown,
     store::Store,
+    telemetry::{Telemetry, metrics::Metrics},
 };
 
-use self::database::OpenError;
+use self::{database::OpenError, listening::Listening};
 
 /// Files that are open besides connections: the database, logs, and some to spare.
 const RESERVED_FILES: u64 = 64;
+
+/// How long traces that are not sent yet keep the process from ending.
+const FOR_TRACES: Duration = Duration::from_secs(1);
 
 /// Why the service did not run, or does not run any more.
 #[derive(Debug)]
@@ -94,21 +101,36 @@ pub enum Duty {
     },
 }
 
+/// What is counted of a service with this configuration.
+pub fn metrics(config: &Config) -> Result<Metrics, Failure> {
+    if !config.http.metrics {
+        return Ok(Metrics::off());
+    }
+    let metrics = Metrics::on(config.database.kind(), &http::templates());
+    metrics.map_err(|cause| Failure::Other(io::Error::other(cause)))
+}
+
 /// Does its duty until a signal says to stop, or the database fails.
-pub async fn run(config: Config, providers: Providers, duty: Duty) -> Result<(), Failure> {
+pub async fn run(
+    config: Config,
+    providers: Providers,
+    telemetry: Telemetry,
+    duty: Duty,
+) -> Result<(), Failure> {
     let shutdown = Shutdown::default();
     let mut signals = Signals::new().map_err(Failure::Other)?;
-    let listening = match duty {
-        Duty::Replies { listens: false } => None,
-        _ => Some(listen(&config, duty, &shutdown)?),
-    };
+    let mut listening = Listening::begin(&config, duty, &telemetry, &shutdown)?;
+    let Telemetry { metrics, traces } = telemetry;
     let opened = tokio::select! {
-        opened = database::open(&config) => opened.map_err(Failure::Open)?,
+        opened = database::open(&config, &metrics) => opened.map_err(Failure::Open)?,
         // Opening can take long: a server that is away, a schema that is being changed.
         _ = signals.next() => return Ok(()),
     };
-    let store = opened.store;
-    let parts = Parts::over(Arc::clone(&store), providers);
+    let store = database::traced(opened.store, &config.database, &traces);
+    let mut parts = Parts::over(Arc::clone(&store), providers);
+    parts.metrics = metrics.replies();
+    parts.traces = traces;
+    metrics.ask(Arc::new(figures::Figures::of(opened.gauged, parts.clock.clone())));
     let keyring = match duty {
         // Whoever only works on replies lets nobody in.
         Duty::Replies { .. } => None,
@@ -124,7 +146,7 @@ pub async fn run(config: Config, providers: Providers, duty: Duty) -> Result<(),
     };
     let of_replies = parts.clone();
     if opened.is_ours_alone {
-        reclaim(store.as_ref(), &parts.clock, &config).await?;
+        reclaim(&parts, &config).await?;
     }
     shutdown.spawn(upkeep::run(
         parts.clone(),
@@ -134,32 +156,18 @@ pub async fn run(config: Config, providers: Providers, duty: Duty) -> Result<(),
     if duty != Duty::Requests {
         reply::start(parts.clone(), config.replies.clone(), &shutdown);
     }
-    let served = match listening {
-        None => {
-            announce("working on replies");
-            None
-        }
-        Some(Listening {
-            http,
-            address,
-            served,
-        }) => {
-            if let Some(keyring) = keyring {
-                keyring.keep(&shutdown);
-                http.let_in(keyring);
-            }
-            http.open(Service::new(parts, config.service));
+    if let Some(keyring) = keyring {
+        keyring.keep(&shutdown);
+        listening.http.let_in(keyring);
+    }
+    listening.http.open(Service::new(parts, config.service));
+    match listening.address {
+        None => announce("working on replies"),
+        Some(address) => {
             tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
             announce(format_args!("listening on http://{address}"));
-            Some(served)
         }
-    };
-    let served = async {
-        match served {
-            Some(served) => served.await,
-            None => std::future::pending().await,
-        }
-    };
+    }
 
     let mut ended = Ok(());
     tokio::select! {
@@ -169,51 +177,13 @@ pub async fn run(config: Config, providers: Providers, duty: Duty) -> Result<(),
             shutdown.force();
             ended = Err(Failure::Broken(reason));
         }
-        served = served => {
-            let cause = served.map_err(io::Error::other).and_then(|served| served).err();
-            ended = Err(Failure::Other(cause.unwrap_or_else(|| io::Error::other("the listener ended"))));
-        }
+        cause = listening.ended() => ended = Err(Failure::Other(cause)),
     }
     tokio::select! {
         () = stop(&shutdown, &of_replies, config.http.drain_timeout) => {}
         name = signals.next() => tracing::warn!(signal = name, "stopping at once"),
     }
     ended
-}
-
-/// HTTP that is being served; until it gets a service it says that it is starting.
-struct Listening {
-    http: Arc<Http>,
-    address: SocketAddr,
-    /// How serving ended.
-    served: oneshot::Receiver<io::Result<()>>,
-}
-
-fn listen(config: &Config, duty: Duty, shutdown: &Shutdown) -> Result<Listening, Failure> {
-    let address = config.http.listen;
-    let listener = Listener::bind(address).map_err(|cause| Failure::Listen(address, cause))?;
-    let address = listener.address();
-    let mut settings = config.http.clone();
-    settings.listen = address;
-    settings.max_connections = settings.max_connections.min(raise_file_limit());
-
-    let http = Http::new(settings.clone(), shutdown.clone());
-    let router = match duty {
-        Duty::Replies { .. } => http::health_router(&http),
-        Duty::Everything | Duty::Requests => http::router(&http),
-    };
-    let (report, served) = oneshot::channel();
-    let shutdown_of_http = shutdown.clone();
-    shutdown.spawn(async move {
-        let served = http::serve(listener, router, &settings, &shutdown_of_http).await;
-        // Nobody listens when it is the others who stop.
-        let _ = report.send(served);
-    });
-    Ok(Listening {
-        http,
-        address,
-        served,
-    })
 }
 
 /// Learns the keys; refuses to serve where nobody could be let in, or everybody.
@@ -240,9 +210,11 @@ async fn open_keyring(
 }
 
 /// This process alone holds the database, so whatever is marked as running was left by one that is gone.
-async fn reclaim(store: &dyn Store, clock: &Clock, config: &Config) -> Result<(), Failure> {
-    let reclaimed = store.reclaim_replies(clock.now(), config.replies.most_lost).await;
+async fn reclaim(parts: &Parts, config: &Config) -> Result<(), Failure> {
+    let (store, now) = (&parts.store, parts.clock.now());
+    let reclaimed = store.reclaim_replies(now, config.replies.most_lost).await;
     let swept = reclaimed.map_err(|cause| Failure::Broken(cause.to_string()))?;
+    parts.metrics.took_back(swept.requeued, swept.failed);
     if swept.requeued + swept.failed > 0 {
         tracing::info!(
             requeued = swept.requeued,
@@ -271,6 +243,7 @@ async fn stop(shutdown: &Shutdown, parts: &Parts, drain: Duration) {
     // What the last replies have cost is known only now. A database that does not answer keeps nobody from ending.
     let _ = timeout(Duration::from_millis(500), upkeep::share(parts)).await;
     parts.store.close().await;
+    parts.traces.stop(FOR_TRACES).await;
     tracing::info!("stopped");
 }
 

@@ -40,7 +40,10 @@ async fn forget(parts: &Parts, kept: Duration, shutdown: &Shutdown) {
     while !shutdown.has_begun() {
         match parts.store.forget_requests(before).await {
             Ok(0) => return,
-            Ok(requests) => tracing::debug!(requests, "forgot requests that were remembered"),
+            Ok(requests) => {
+                parts.metrics.forgot_requests(requests);
+                tracing::debug!(requests, "forgot requests that were remembered");
+            }
             Err(error) => {
                 tracing::warn!(%error, "forgetting requests failed");
                 return;

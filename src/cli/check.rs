@@ -1,11 +1,3 @@
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
-
-use clap::Args;
-
 use super::{CommandError, UNAVAILABLE, checklist, print};
 use crate::{
     app::{self, database},
@@ -13,25 +5,13 @@ use crate::{
     config::{Config, Settings},
     model::ApiKey,
     provider,
+    telemetry::metrics::Metrics,
 };
 
-/// How long a running service may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-#[derive(Debug, Args)]
-pub(super) struct Check {
-    /// Ask the service that runs at the configured address whether it is ready
-    #[arg(long)]
-    live: bool,
-}
-
-pub(super) fn run(command: &Check, settings: &Settings) -> Result<(), CommandError> {
+pub(super) fn run(settings: &Settings) -> Result<(), CommandError> {
     let config = &Config::new(settings)?;
-    if command.live {
-        return live(config.http.listen);
-    }
     database::validate(&config.database)?;
-    provider::build(&config.providers)?;
+    provider::build(&config.providers, &Metrics::off())?;
     print("configuration: ok")?;
     let pending = database::status(&config.database)?
         .iter()
@@ -76,28 +56,4 @@ fn keys(config: &Config) -> Result<Vec<ApiKey>, CommandError> {
             code: UNAVAILABLE,
         })
     })
-}
-
-fn live(listen: SocketAddr) -> Result<(), CommandError> {
-    let failed = |problem: String| CommandError {
-        message: format!("the service at {listen} {problem}"),
-        hint: "see its log".to_owned(),
-        code: UNAVAILABLE,
-    };
-    let answer = ask(listen).map_err(|cause| failed(format!("does not answer: {cause}")))?;
-    let status = answer.split(' ').nth(1).unwrap_or_default();
-    if status == "200" {
-        print("service: ready")
-    } else {
-        Err(failed(format!("is not ready: it answers {status}")))
-    }
-}
-
-fn ask(listen: SocketAddr) -> std::io::Result<String> {
-    let mut connection = TcpStream::connect_timeout(&super::near(listen), PATIENCE)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer)?;
-    Ok(answer)
 }

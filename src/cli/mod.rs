@@ -3,12 +3,20 @@
 //! Exit codes: 0 done; 1 failed while running; 2 wrong usage; 69 the database cannot be opened, or a service
 //! does not answer; 74 the database failed while writing; 78 the configuration was refused.
 
+mod backup;
 mod chat;
 mod check;
 mod checklist;
 mod copy;
+mod export;
+mod health;
+mod import;
 mod keys;
 mod migrate;
+mod openapi;
+mod progress;
+pub mod reference;
+mod restore;
 mod serve;
 mod show;
 
@@ -45,6 +53,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Service(Service),
+    #[command(flatten)]
+    About(About),
+}
+
+/// What takes settings.
+#[derive(Debug, Subcommand)]
+enum Service {
     /// Serve the API and work on replies (the default)
     Serve(serve::Serve),
     /// Work on replies beside nodes that serve; listens only if an address is given, and then for health checks
@@ -59,11 +76,33 @@ enum Command {
     Keys(keys::Keys),
     /// Move everything from one database into another; a run that was cut off goes on where it was
     Copy(copy::Copy),
-    /// Check the configuration and the database, or a running service
-    Check(check::Check),
+    /// Write all that the database holds into one file, also while a server uses it (SQLite)
+    Backup(backup::Backup),
+    /// Put a backup in the place of the database (SQLite)
+    Restore(restore::Restore),
+    /// Write every conversation as a line of JSON, also while a server runs
+    Export(export::Export),
+    /// Take in conversations from elsewhere, with their ids, dates and order; what is there already is left
+    #[command(subcommand)]
+    Import(import::Import),
+    /// Check the configuration and the database
+    Check,
+    /// Ask the service that runs at the configured address whether it is ready
+    Health(health::Health),
     /// Look at the configuration
     #[command(subcommand)]
     Config(show::Show),
+}
+
+/// What tells of the program itself, whatever its settings are.
+#[derive(Debug, Subcommand)]
+enum About {
+    /// Print the OpenAPI document that describes the service over HTTP
+    Openapi,
+    /// Print what a shell reads to complete this command line
+    Completions(reference::Completions),
+    /// Print the manual page, or write one for each command
+    Man(reference::Man),
 }
 
 /// Why a command failed: what to say, what to type next, how to exit.
@@ -119,14 +158,15 @@ impl From<Failure> for CommandError {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = Cli::command().get_matches_from(arguments);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let ran = Given::gather(cli.settings, &matches, cli.config.as_deref())
-        .map_err(CommandError::from)
-        .and_then(|given| {
-            dispatch(
-                cli.command.unwrap_or(Command::Serve(serve::Serve::default())),
-                &given,
-            )
-        });
+    let command = cli
+        .command
+        .unwrap_or(Command::Service(Service::Serve(serve::Serve::default())));
+    let ran = match command {
+        Command::About(about) => tell(&about),
+        Command::Service(service) => Given::gather(cli.settings, &matches, cli.config.as_deref())
+            .map_err(CommandError::from)
+            .and_then(|given| dispatch(service, &given)),
+    };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(CommandError { message, hint, code }) => {
@@ -136,9 +176,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, given: &Given) -> Result<(), CommandError> {
+fn dispatch(command: Service, given: &Given) -> Result<(), CommandError> {
     match command {
-        Command::Serve(serve) => {
+        Service::Serve(serve) => {
             let duty = if serve.no_replies {
                 Duty::Requests
             } else {
@@ -146,17 +186,40 @@ fn dispatch(command: Command, given: &Given) -> Result<(), CommandError> {
             };
             serve::run(Config::new(&given.settings)?, duty)
         }
-        Command::Worker => {
+        Service::Worker => {
             let listens = given.settings.listen.is_some();
             serve::run(Config::new(&given.settings)?, Duty::Replies { listens })
         }
-        Command::Chat(chat) => chat::run(&chat, &given.settings),
-        Command::Migrate(migrate) => migrate::run(migrate, &given.settings),
-        Command::Keys(keys) => keys::run(keys, &given.settings),
-        Command::Copy(copy) => copy::run(&copy, &given.settings),
-        Command::Check(check) => check::run(&check, &given.settings),
-        Command::Config(show::Show::Show) => show::run(given),
+        Service::Chat(chat) => chat::run(&chat, &given.settings),
+        Service::Migrate(migrate) => migrate::run(migrate, &given.settings),
+        Service::Keys(keys) => keys::run(keys, &given.settings),
+        Service::Copy(copy) => copy::run(&copy, &given.settings),
+        Service::Backup(backup) => backup::run(&backup, &given.settings),
+        Service::Restore(restore) => restore::run(&restore, &given.settings),
+        Service::Export(export) => export::run(&export, &given.settings),
+        Service::Import(import) => import::run(&import, &given.settings),
+        Service::Check => check::run(&given.settings),
+        Service::Health(health) => health::run(&health, &given.settings),
+        Service::Config(show::Show::Show) => show::run(given),
     }
+}
+
+fn tell(about: &About) -> Result<(), CommandError> {
+    match about {
+        About::Openapi => openapi::run(),
+        About::Completions(completions) => reference::completions(completions),
+        About::Man(man) => reference::man(man),
+    }
+}
+
+/// Runs work that needs several threads.
+fn on_threads<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::Other)?;
+    Ok(runtime.block_on(work))
 }
 
 /// Where somebody on this machine reaches what listens there.

@@ -1,11 +1,14 @@
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::CommandError;
 use crate::{
     app::{self, Duty, Failure},
     config::{Config, Database},
+    ids::IdSource,
     provider,
-    telemetry::logging,
+    telemetry::{Telemetry, logging, traces::Traces},
 };
 
 #[derive(Debug, Default, Args)]
@@ -23,7 +26,7 @@ pub(super) fn run(config: Config, duty: Duty) -> Result<(), CommandError> {
             code: super::REFUSED,
         });
     }
-    let _logging = logging::start(&config.logs).map_err(|cause| CommandError {
+    let logging = logging::start(&config.logs).map_err(|cause| CommandError {
         message: match &config.logs.file {
             Some(path) => format!("cannot write the log file {}: {cause}", path.display()),
             None => format!("cannot start logging: {cause}"),
@@ -31,13 +34,17 @@ pub(super) fn run(config: Config, duty: Duty) -> Result<(), CommandError> {
         hint: "give a path that this user may write, or none: --log-file off".to_owned(),
         code: super::REFUSED,
     })?;
-    let providers = provider::build(&config.providers)?;
+    let metrics = app::metrics(&config)?;
+    metrics.ask(Arc::new(logging.lost()));
+    let providers = provider::build(&config.providers, &metrics)?;
+    // Its client of HTTP must not be made on a thread that runs tasks.
+    let traces = Traces::start(config.traces.as_ref(), IdSource::random().instance())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(app::worker_threads())
         .enable_all()
         .build()
         .map_err(Failure::Other)?;
-    let served = runtime.block_on(app::run(config, providers, duty));
+    let served = runtime.block_on(app::run(config, providers, Telemetry { metrics, traces }, duty));
     // What has not ended by now was asked to, and had its time.
     runtime.shutdown_background();
     Ok(served?)

@@ -28,6 +28,16 @@ pub struct PostgresSettings {
     pub statement_timeout: Duration,
 }
 
+impl Database {
+    /// Which kind it is.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgresql",
+        }
+    }
+}
+
 impl Default for Database {
     fn default() -> Self {
         Self::Sqlite("engagement.db".into())

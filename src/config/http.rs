@@ -29,11 +29,28 @@ pub enum ProxyHeaders {
     Forwarded,
 }
 
+/// Who is told the metrics where the API is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Nobody: there are none, or they have a listener of their own.
+    Nobody,
+    /// Whoever asks from this machine, and others with a key.
+    Near,
+    /// Whoever has a key that may read them.
+    Key,
+}
+
 /// How HTTP is served.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where to listen for metrics and probes alone.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Whether anything is counted.
+    pub metrics: bool,
+    /// Who is told at `listen`.
+    pub metrics_access: MetricsAccess,
     /// Base of links, without a slash at its end.
     pub public_url: Option<String>,
     /// Who may read.
@@ -88,10 +105,21 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
         .as_deref()
         .is_some_and(|url| url.starts_with("https://"));
     let mib = at_least_one("max_bodies_mib", settings.max_bodies_mib.unwrap_or(64))?;
+    let listen = settings
+        .listen
+        .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)));
+    let metrics = settings.metrics.unwrap_or(true);
     Ok(HttpSettings {
-        listen: settings
-            .listen
-            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))),
+        listen,
+        metrics_listen: settings.metrics_listen.filter(|_| metrics),
+        metrics,
+        metrics_access: if !metrics || settings.metrics_listen.is_some() {
+            MetricsAccess::Nobody
+        } else if listen.ip().is_loopback() && !settings.production.unwrap_or_default() {
+            MetricsAccess::Near
+        } else {
+            MetricsAccess::Key
+        },
         // Production has no business on the open network without TLS in front of it.
         hsts: by_tls || settings.production.unwrap_or_default(),
         public_url,

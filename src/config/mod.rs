@@ -15,6 +15,7 @@ mod providers;
 mod replies;
 mod service;
 mod settings;
+mod traces;
 mod value;
 
 use std::path::Path;
@@ -24,13 +25,14 @@ use clap::{ArgMatches, parser::ValueSource};
 pub use access::{Access, SEED_KEY, Stored, key};
 pub use database::{Database, PostgresSettings, at as database_at, section as database};
 pub use error::ConfigError;
-pub use http::{HttpSettings, ProxyHeaders, Reads};
+pub use http::{HttpSettings, MetricsAccess, ProxyHeaders, Reads};
 pub use limits::LimitSettings;
 pub use logs::{LogFormat, LogLevel, LogSettings, LoggedIds};
 pub use providers::{Api, OutputLimit, ProviderKind, ProviderSettings, ProviderTables, Providers};
 pub use replies::ReplySettings;
 pub use service::{Ownership, ServiceSettings};
 pub use settings::Settings;
+pub use traces::TraceSettings;
 pub use value::DatabaseUrl;
 
 /// What the program runs with.
@@ -50,6 +52,8 @@ pub struct Config {
     pub providers: Providers,
     /// What is logged.
     pub logs: LogSettings,
+    /// Where traces go, if anywhere.
+    pub traces: Option<TraceSettings>,
 }
 
 impl Config {
@@ -62,6 +66,7 @@ impl Config {
         let replies = replies::section(settings)?;
         let providers = providers::section(settings)?;
         let logs = logs::section(settings)?;
+        let traces = traces::section(settings)?;
         Ok(Self {
             database,
             access,
@@ -70,6 +75,7 @@ impl Config {
             replies,
             providers,
             logs,
+            traces,
         })
     }
 }

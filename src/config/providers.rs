@@ -9,7 +9,7 @@ use url::Url;
 
 pub use self::table::{Api, OutputLimit, ProviderKind, ProviderTables};
 use self::table::{Table, is_variable};
-use super::{ConfigError, Settings};
+use super::{ConfigError, Settings, value::web_url};
 
 /// The built-in provider, and its only model.
 const RULES: &str = "rules";
@@ -163,28 +163,14 @@ fn window(context_tokens: usize) -> usize {
 
 fn base_url(name: &str, table: &Table) -> Result<Url, ConfigError> {
     const EXAMPLE: &str = "for instance base_url = \"http://127.0.0.1:11434/v1\"";
+    const SECRETS: &str = "leave them out, and name the variable that holds the key: api_key_env = \"NAME\"";
     let wrong = |problem: &str, hint: &str| Err(setting(name, "base_url", problem, hint));
     let given = match (&table.base_url, table.kind) {
         (Some(url), _) => url.as_str(),
         (None, ProviderKind::Anthropic) => ANTHROPIC,
         (None, ProviderKind::Openai) => return wrong("is missing", EXAMPLE),
     };
-    let Ok(url) = Url::parse(given) else {
-        return wrong("is not a URL", EXAMPLE);
-    };
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return wrong("must begin with http:// or https:// and a host", EXAMPLE);
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return wrong(
-            "holds a user or a password",
-            "leave them out, and name the variable that holds the key: api_key_env = \"NAME\"",
-        );
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return wrong("goes on behind its path", "leave out ? and #, and what follows");
-    }
-    Ok(url)
+    web_url(given, EXAMPLE, SECRETS).or_else(|(problem, hint)| wrong(problem, hint))
 }
 
 /// The key, from the environment or a file.

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, fmt, str::FromStr};
 
 use serde::Deserialize;
+use url::Url;
 
 /// A database's URL, shown without the password in it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -124,6 +125,28 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
         "" | "0" | "false" | "off" | "no" => Ok(false),
         _ => Err("give 1 or 0".to_owned()),
     }
+}
+
+/// Where something else is reached over HTTP: a host, and perhaps a path. Otherwise, what is wrong and what to do; an example
+/// is for the setting to give, and so is where a user and a password belong.
+pub(super) fn web_url(
+    given: &str,
+    example: &'static str,
+    secrets: &'static str,
+) -> Result<Url, (&'static str, &'static str)> {
+    let Ok(url) = Url::parse(given) else {
+        return Err(("is not a URL", example));
+    };
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(("must begin with http:// or https:// and a host", example));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(("holds a user or a password", secrets));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(("goes on behind its path", "leave out ? and #, and what follows"));
+    }
+    Ok(url)
 }
 
 #[cfg(test)]

@@ -28,11 +28,15 @@ use tower_service::Service;
 
 pub(super) use connection::{Attended, Connection};
 
-use crate::{config::HttpSettings, shutdown::Shutdown};
+use super::Http;
+use crate::telemetry::metrics::{Dropped, HttpMetrics, Open};
 
 /// The largest request head, in bytes and in headers.
 const LARGEST_HEAD: usize = 16 * 1024;
 const MOST_HEADERS: usize = 64;
+
+/// Connections of those who watch the process, which crowds elsewhere take nothing of.
+const WATCHERS: usize = 32;
 
 /// How long a client may take no byte of its answer.
 const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -45,6 +49,8 @@ const FAREWELL: Duration = Duration::from_millis(200);
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    /// Whether it is for those who watch the process.
+    for_watchers: bool,
 }
 
 impl Listener {
@@ -52,7 +58,18 @@ impl Listener {
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpListener::bind(address)?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self {
+            socket,
+            address,
+            for_watchers: false,
+        })
+    }
+
+    /// The same, for those who watch the process: few, under whatever name, and however often they ask.
+    #[must_use]
+    pub fn for_watchers(mut self) -> Self {
+        self.for_watchers = true;
+        self
     }
 
     /// The address it got.
@@ -62,15 +79,19 @@ impl Listener {
 }
 
 /// Serves until shutdown begins and what was under way is finished, or its time is over.
-pub async fn serve(
-    listener: Listener,
-    router: Router,
-    settings: &HttpSettings,
-    shutdown: &Shutdown,
-) -> io::Result<()> {
+pub async fn serve(listener: Listener, router: Router, http: &Http) -> io::Result<()> {
+    let (settings, shutdown) = (&http.settings, &http.shutdown);
     let (handle, closing) = (Handle::new(), CancellationToken::new());
+    let for_watchers = listener.for_watchers;
+    let places = if for_watchers {
+        WATCHERS
+    } else {
+        settings.max_connections
+    };
     let gate = Gate {
-        places: Arc::new(Semaphore::new(settings.max_connections)),
+        places: Arc::new(Semaphore::new(places)),
+        for_watchers,
+        counts: http.counts.clone(),
         closing: closing.clone(),
         header_timeout: settings.header_timeout,
     };
@@ -169,6 +190,8 @@ impl AddrListener<TcpStream, Here> for Door {
 #[derive(Debug, Clone)]
 struct Gate {
     places: Arc<Semaphore>,
+    for_watchers: bool,
+    counts: HttpMetrics,
     closing: CancellationToken,
     header_timeout: Duration,
 }
@@ -180,6 +203,7 @@ impl<S> Accept<TcpStream, S> for Gate {
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.counts.dropped(Dropped::TooMany);
             return ready(Err(io::Error::other("there are too many connections")));
         };
         // Answers are small and whole; waiting for more to send only delays them.
@@ -190,7 +214,7 @@ impl<S> Accept<TcpStream, S> for Gate {
         let address = stream
             .peer_addr()
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let connection = Connection::from(address);
+        let connection = Connection::new(address, self.for_watchers);
         let guarded = Guarded {
             stream,
             connection: connection.clone(),
@@ -198,6 +222,8 @@ impl<S> Accept<TcpStream, S> for Gate {
             header_timeout: self.header_timeout,
             head: None,
             stalled: None,
+            _open: self.counts.connected(),
+            counts: self.counts.clone(),
             _place: place,
         };
         ready(Ok((guarded, Counted { service, connection })))
@@ -249,6 +275,8 @@ struct Guarded {
     /// Since when a head is under way, and in which turn that was.
     head: Option<(usize, Pin<Box<Sleep>>)>,
     stalled: Option<BoxFuture<'static, ()>>,
+    counts: HttpMetrics,
+    _open: Open,
     _place: OwnedSemaphorePermit,
 }
 
@@ -264,6 +292,7 @@ impl Guarded {
             Box::pin(patience(streams.then(|| self.closing.clone())))
         });
         ready!(stalled.as_mut().poll(context));
+        self.counts.dropped(Dropped::Stalled);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -311,6 +340,7 @@ impl AsyncRead for Guarded {
             && let Some((_, late)) = &mut self.head
         {
             ready!(late.as_mut().poll(context));
+            self.counts.dropped(Dropped::SlowHead);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         progress

@@ -1,11 +1,12 @@
 //! HTTP: the only room that knows axum, status codes and JSON on the wire.
 //!
 //! A request passes `layer::around`, then its route: `api` for the service's contract, `ops` for
-//! health. Handlers parse, call the service, and shape the answer; they hold no business rule.
+//! health, `openapi` for the document that describes both. Handlers parse, call the service, and shape the answer; they hold no business rule.
 
 mod accept;
 mod api;
 mod layer;
+mod openapi;
 mod ops;
 mod problem;
 mod streams;
@@ -15,11 +16,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, middleware};
+pub use axum::Router;
+use axum::middleware;
 use tokio::sync::Semaphore;
 
 pub use accept::{Listener, serve};
 pub use api::{Access, KeyShape, RouteInfo, table};
+pub use openapi::document;
 
 use self::{
     api::UnderWay,
@@ -28,8 +31,18 @@ use self::{
     streams::Streams,
 };
 use crate::{
-    access::Keyring, clock::Seldom, config::HttpSettings, ids::RequestIds, limits::Limits, service::Service,
+    access::Keyring,
+    clock::Seldom,
+    config::HttpSettings,
+    ids::RequestIds,
+    limits::Limits,
+    service::Service,
     shutdown::Shutdown,
+    telemetry::{
+        Telemetry,
+        metrics::{HttpMetrics, Metrics},
+        traces::Traces,
+    },
 };
 
 /// What every request can reach.
@@ -46,13 +59,19 @@ pub struct Http {
     streams: Streams,
     under_way: UnderWay,
     request_ids: RequestIds,
+    /// What is told of the process, and what is counted here of it.
+    metrics: Metrics,
+    counts: HttpMetrics,
+    traces: Traces,
     shutdown: Shutdown,
 }
 
 impl Http {
     /// The state of a server whose service is still being made ready.
-    pub fn new(settings: HttpSettings, shutdown: Shutdown) -> Arc<Self> {
+    pub fn new(settings: HttpSettings, shutdown: Shutdown, telemetry: Telemetry) -> Arc<Self> {
+        let Telemetry { metrics, traces } = telemetry;
         Arc::new(Self {
+            counts: metrics.http(),
             keyring: OnceLock::new(),
             service: OnceLock::new(),
             in_flight: Semaphore::new(settings.max_in_flight),
@@ -60,9 +79,11 @@ impl Http {
             limits: Limits::new(settings.limits),
             throttled: Seldom::every(Duration::from_secs(1)),
             overload: Overload::new(settings.max_in_flight),
-            streams: Streams::new(&settings),
+            streams: Streams::new(&settings, metrics.http()),
             under_way: UnderWay::default(),
             request_ids: RequestIds::new(),
+            metrics,
+            traces,
             settings,
             shutdown,
         })
@@ -93,12 +114,30 @@ fn starting() -> Problem {
 
 /// Every route, behind every layer.
 pub fn router(http: &Arc<Http>) -> Router {
-    layered(api::router(http).merge(ops::router(http)), http)
+    let routes = api::router(http)
+        .merge(ops::router(http))
+        .merge(openapi::router());
+    layered(routes, http)
 }
 
 /// Only the routes that tell how the process is.
 pub fn health_router(http: &Arc<Http>) -> Router {
-    layered(ops::router(http), http)
+    layered(ops::workers_router(http), http)
+}
+
+/// The same, with the metrics for whoever asks.
+pub fn watchers_router(http: &Arc<Http>) -> Router {
+    layered(ops::watchers_router(http), http)
+}
+
+/// The templates of all routes, without prefixes: what requests are counted by.
+pub fn templates() -> Vec<&'static str> {
+    let mut templates: Vec<_> = table().into_iter().map(|route| route.path).collect();
+    templates.extend(ops::PATHS);
+    templates.extend(openapi::PATHS);
+    templates.sort_unstable();
+    templates.dedup();
+    templates
 }
 
 /// Puts around routes what every request passes: `layer::around`.

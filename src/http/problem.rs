@@ -10,12 +10,13 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-pub(super) use form::Form;
+pub(super) use form::{Envelope, Form, Rfc9457};
 
 use crate::{
     access,
     model::{ModelName, Scope},
     service,
+    telemetry::metrics::Refused,
 };
 
 /// Field by field, what is wrong with it.
@@ -32,6 +33,8 @@ pub(super) struct Problem {
     headers: Vec<(header::HeaderName, HeaderValue)>,
     /// What the operator may know and the client may not.
     cause: Option<String>,
+    /// What was full or used up, if that is all that is wrong.
+    refused: Option<Refused>,
 }
 
 impl Problem {
@@ -42,6 +45,7 @@ impl Problem {
             details,
             headers: Vec::new(),
             cause: None,
+            refused: None,
         }
     }
 
@@ -58,6 +62,7 @@ impl Problem {
             details,
             headers: Vec::new(),
             cause: None,
+            refused: None,
         }
     }
 
@@ -101,6 +106,7 @@ impl Problem {
             details,
             headers: Vec::new(),
             cause: None,
+            refused: None,
         }
     }
 
@@ -159,10 +165,12 @@ impl Problem {
     }
 
     /// 429: the client has as much as it may have for now, and perhaps not after this time.
-    pub(super) fn throttled_for(wait: Duration) -> Self {
+    pub(super) fn throttled_for(wait: Duration, limit: Refused) -> Self {
         let seconds = whole_seconds(wait).max(1);
         let detail = format!("Request was throttled. Expected available in {seconds} seconds.");
-        Self::new(StatusCode::TOO_MANY_REQUESTS, detail).with_header(header::RETRY_AFTER, seconds.into())
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            .with_header(header::RETRY_AFTER, seconds.into())
+            .counted_as(limit)
     }
 
     /// 500. The cause goes to the log and nowhere else.
@@ -181,8 +189,19 @@ impl Problem {
     }
 
     /// 503: as much is being worked on as there may be.
-    pub(super) fn busy() -> Self {
-        Self::unavailable("The service is busy.")
+    pub(super) fn busy(what: Refused) -> Self {
+        Self::unavailable("The service is busy.").counted_as(what)
+    }
+
+    /// The same, because this was full or used up.
+    pub(super) fn counted_as(mut self, what: Refused) -> Self {
+        self.refused = Some(what);
+        self
+    }
+
+    /// What was full or used up.
+    pub(super) fn refused(&self) -> Option<Refused> {
+        self.refused
     }
 
     /// The same, with a cause for the log.
@@ -196,15 +215,33 @@ impl Problem {
         self.cause.as_deref()
     }
 
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Whether its answer has such a header.
+    pub(super) fn has(&self, header: &str) -> bool {
+        self.headers
+            .iter()
+            .any(|(name, _)| name.as_str().eq_ignore_ascii_case(header))
+    }
+
+    /// The body of its answer, and the content type.
+    pub(super) fn written(self, request_id: &str, form: Form) -> (Vec<u8>, &'static str) {
+        form.write(self.status, self.details, request_id)
+    }
+
     /// The answer, headers and body.
-    pub(super) fn render(self, request_id: &str, form: Form) -> Response {
-        let (body, kind) = form.write(self.status, self.details, request_id);
+    pub(super) fn render(mut self, request_id: &str, form: Form) -> Response {
+        let (status, headers_of_problem) = (self.status, std::mem::take(&mut self.headers));
+        let (body, kind) = self.written(request_id, form);
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.status;
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-        for (name, value) in self.headers {
+        for (name, value) in headers_of_problem {
             headers.append(name, value);
         }
         response
@@ -263,9 +300,13 @@ impl From<service::Error> for Problem {
             service::Error::Repeated => {
                 Self::under_way("A request with this Idempotency-Key was just carried out.")
             }
-            service::Error::Backlogged => Self::unavailable("Too many replies are unfinished."),
-            service::Error::TooManyReplies => Self::throttled_for(Duration::from_secs(1)),
-            service::Error::Spent { until } => Self::throttled_for(until),
+            service::Error::Backlogged => {
+                Self::unavailable("Too many replies are unfinished.").counted_as(Refused::Backlog)
+            }
+            service::Error::TooManyReplies => {
+                Self::throttled_for(Duration::from_secs(1), Refused::KeyReplies)
+            }
+            service::Error::Spent { until } => Self::throttled_for(until, Refused::KeyTokens),
             service::Error::Unavailable(cause) => {
                 Self::unavailable("The database is unavailable.").because(cause)
             }

@@ -32,6 +32,7 @@ use crate::{
     limits::network,
     model::{ConversationId, Event},
     shutdown::Shutdown,
+    telemetry::metrics::{HttpMetrics, Open, Refused, StreamEnd},
 };
 
 /// What a stream is made of.
@@ -64,6 +65,7 @@ struct Places {
     /// As many as there are connections when it is 0.
     most_per_address: usize,
     taken: Mutex<Taken>,
+    counts: HttpMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -74,12 +76,13 @@ struct Taken {
 }
 
 impl Streams {
-    pub(super) fn new(settings: &HttpSettings) -> Self {
+    pub(super) fn new(settings: &HttpSettings, counts: HttpMetrics) -> Self {
         Self(Arc::new(Places {
             most: settings.max_streams,
             most_per_conversation: settings.max_streams_per_conversation,
             most_per_address: settings.max_streams_per_address,
             taken: Mutex::default(),
+            counts,
         }))
     }
 
@@ -95,13 +98,13 @@ impl Streams {
         };
         let mut taken = self.0.taken();
         if taken.all >= self.0.most {
-            return Err(Problem::unavailable("There are too many streams."));
+            return Err(Problem::unavailable("There are too many streams.").counted_as(Refused::Streams));
         }
         let of = |count: Option<&usize>| count.copied().unwrap_or_default();
         if of(taken.by_conversation.get(&conversation)) >= self.0.most_per_conversation
             || address.is_some_and(|address| of(taken.by_address.get(&address)) >= self.0.most_per_address)
         {
-            return Err(Problem::throttled_for(PATIENCE));
+            return Err(Problem::throttled_for(PATIENCE, Refused::StreamsOfOne));
         }
         taken.all += 1;
         *taken.by_conversation.entry(conversation).or_default() += 1;
@@ -113,6 +116,8 @@ impl Streams {
             streams: self.clone(),
             conversation,
             address,
+            ended: StreamEnd::Client,
+            _open: self.0.counts.streaming(),
             _attended: connection.map(Connection::attend),
         })
     }
@@ -129,6 +134,9 @@ pub(super) struct Place {
     streams: Streams,
     conversation: ConversationId,
     address: Option<IpAddr>,
+    /// Why it ends, as far as is known.
+    ended: StreamEnd,
+    _open: Open,
     _attended: Option<Attended>,
 }
 
@@ -140,6 +148,8 @@ impl Drop for Place {
         if let Some(address) = &self.address {
             leave(&mut taken.by_address, address);
         }
+        drop(taken);
+        self.streams.0.counts.stream_ended(self.ended);
     }
 }
 
@@ -166,7 +176,7 @@ pub(super) fn answer<E: fmt::Display>(
         waiting: Vec::new().into_iter(),
         shutdown,
         ended,
-        _place: place,
+        place,
     };
     let events = stream::unfold(running, Running::next).map(move |next| match next {
         Next::Event(event) => frame(event).unwrap_or_else(|error| {
@@ -191,7 +201,7 @@ struct Running {
     shutdown: Shutdown,
     /// When the key opens nothing any more that opened this.
     ended: CancellationToken,
-    _place: Place,
+    place: Place,
 }
 
 enum Next {
@@ -201,7 +211,13 @@ enum Next {
 
 impl Running {
     async fn next(mut self) -> Option<(Next, Self)> {
-        while !self.shutdown.has_begun() && !self.ended.is_cancelled() {
+        self.place.ended = loop {
+            if self.shutdown.has_begun() {
+                break StreamEnd::Stopping;
+            }
+            if self.ended.is_cancelled() {
+                break StreamEnd::Key;
+            }
             if let Some(event) = self.waiting.next() {
                 return Some((Next::Event(event), self));
             }
@@ -209,16 +225,16 @@ impl Running {
             self.waiting = Vec::new().into_iter();
             let seen = tokio::select! {
                 biased;
-                () = self.shutdown.begun() => return None,
-                () = self.ended.cancelled() => return None,
+                () = self.shutdown.begun() => break StreamEnd::Stopping,
+                () = self.ended.cancelled() => break StreamEnd::Key,
                 seen = self.watcher.next() => seen,
             };
             match seen {
                 Seen::Events(events) => self.waiting = events.into_iter(),
                 Seen::Nothing => return Some((Next::Heartbeat, self)),
-                Seen::End => return None,
+                Seen::End => break StreamEnd::Over,
             }
-        }
+        };
         None
     }
 }

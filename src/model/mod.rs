@@ -13,12 +13,14 @@ mod id;
 mod key;
 mod key_text;
 mod message;
+mod moved;
 mod options;
 mod page;
 mod reply;
 mod scope;
 mod text;
 mod timestamp;
+mod trace;
 
 pub use audit::{Actor, AuditEntry, Audited};
 pub use conversation::{Conversation, ConversationChange, NewConversation};
@@ -31,6 +33,7 @@ pub use key::{
 };
 pub use key_text::KeyText;
 pub use message::{Message, NewMessage, Role};
+pub use moved::{MovedAttempt, MovedConversation, MovedMessage, MovedReply};
 pub use options::{BusyPolicy, Change, OptionsChange, ReplyOptions, Temperature, TopP};
 pub use page::{MessageFilter, MessagePage, MessageQuery, Needle, PageNumber, PageSize, RoleFilter};
 pub use reply::{
@@ -40,3 +43,4 @@ pub use reply::{
 pub use scope::{Scope, Scopes};
 pub use text::{Description, Instructions, MessageText, ModelName, TextProblem, Title, trim};
 pub use timestamp::Timestamp;
+pub use trace::TraceParent;

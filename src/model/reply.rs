@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{BusyPolicy, ConversationId, MessageId, MessageText, Owner, ReplyOptions, Role, Timestamp};
+use super::{
+    BusyPolicy, ConversationId, MessageId, MessageText, Owner, ReplyOptions, Role, Timestamp, TraceParent,
+};
 
 /// Where a reply stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +81,8 @@ pub struct NewReply {
     pub busy: BusyPolicy,
     /// Whose key asks for it.
     pub owner: Owner,
+    /// The span in which it is asked for, if that is traced.
+    pub trace: Option<TraceParent>,
 }
 
 /// The right to finish a reply. Each claim gives a new token, so an older holder can change nothing.
@@ -107,6 +111,8 @@ pub struct ClaimedReply {
     pub lane: Option<String>,
     /// Whose key asked for it.
     pub owner: Owner,
+    /// The span in which it was asked for, as [`NewReply::trace`].
+    pub trace: Option<TraceParent>,
 }
 
 /// What a reply that takes turns is written from.

@@ -15,7 +15,11 @@ use std::{
 use async_trait::async_trait;
 
 use super::{Completion, Pieces, Prompt, Provider, Refusal};
-use crate::{clock::Stopwatch, model::Failure};
+use crate::{
+    clock::Stopwatch,
+    model::Failure,
+    telemetry::metrics::{Breaking, ProviderMetrics, ProviderOutcome},
+};
 
 /// After so many failures in a row it opens.
 const MOST_FAILURES: u32 = 5;
@@ -33,6 +37,7 @@ pub(super) struct Breaker<P> {
     provider: P,
     since_start: Stopwatch,
     state: Mutex<State>,
+    metrics: ProviderMetrics,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,18 +114,25 @@ impl State {
 }
 
 impl<P: Provider> Breaker<P> {
-    pub(super) fn new(name: &str, provider: P) -> Self {
+    pub(super) fn new(name: &str, provider: P, metrics: ProviderMetrics) -> Self {
         Self {
             name: name.to_owned(),
             provider,
             since_start: Stopwatch::start(),
             state: Mutex::new(State::Closed { failures: 0 }),
+            metrics,
         }
     }
 
     fn judge<T>(&self, judge: impl FnOnce(&mut State, Duration) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        judge(&mut state, self.since_start.elapsed())
+        let judged = judge(&mut state, self.since_start.elapsed());
+        self.metrics.breaks(match *state {
+            State::Closed { .. } => Breaking::Closed,
+            State::Open { .. } => Breaking::Open,
+            State::Probing { .. } => Breaking::Probing,
+        });
+        judged
     }
 }
 
@@ -128,12 +140,16 @@ impl<P: Provider> Breaker<P> {
 struct Call<'a, P: Provider> {
     breaker: &'a Breaker<P>,
     admission: Admission,
-    has_ended: bool,
+    watch: Stopwatch,
+    /// As far as is known.
+    outcome: ProviderOutcome,
 }
 
 impl<P: Provider> Drop for Call<'_, P> {
     fn drop(&mut self) {
-        if !self.has_ended {
+        let metrics = &self.breaker.metrics;
+        metrics.ended(self.outcome, self.watch.elapsed());
+        if self.outcome == ProviderOutcome::CalledOff {
             self.breaker
                 .judge(|state, now| state.called_off(self.admission, now));
         }
@@ -145,6 +161,7 @@ impl<P: Provider> Provider for Breaker<P> {
     async fn answer(&self, prompt: &Prompt, pieces: Pieces) -> Result<Completion, Refusal> {
         let admission = self.judge(State::admit);
         if let Admission::Wait(left) = admission {
+            self.metrics.left_alone();
             let failure = Failure::new(
                 "provider_unavailable",
                 "The assistant is not available at the moment.",
@@ -157,15 +174,22 @@ impl<P: Provider> Provider for Breaker<P> {
         let mut call = Call {
             breaker: self,
             admission,
-            has_ended: false,
+            watch: Stopwatch::start(),
+            outcome: ProviderOutcome::CalledOff,
         };
+        self.metrics.sent();
         let nobody_listens = pieces.clone();
         let answer = self.provider.answer(prompt, pieces).await;
         if answer.is_ok() && nobody_listens.is_closed() {
             // The answer was given up, not given.
             return answer;
         }
-        call.has_ended = true;
+        call.outcome = match &answer {
+            Ok(_) => ProviderOutcome::Answered,
+            Err(Refusal::Retry { .. }) => ProviderOutcome::Retry,
+            Err(Refusal::TooLong(_)) => ProviderOutcome::TooLong,
+            Err(Refusal::Fail(_)) => ProviderOutcome::Failed,
+        };
         let change = match &answer {
             Err(Refusal::Retry { .. }) => self.judge(|state, now| state.failed(admission, now)),
             // Whoever refuses is there.

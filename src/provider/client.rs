@@ -11,6 +11,7 @@ use reqwest::{
     redirect::Policy,
     retry,
 };
+use rustls::ClientConfig;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -20,12 +21,12 @@ use super::{
     egress::OnlyHost,
     judge::{self, Wish},
     sse::Parser,
-    tls,
     trouble::{Kind, Trouble, chain},
 };
 use crate::{
     clock::{Clock, Stopwatch},
     config::{ConfigError, ProviderSettings},
+    tls,
 };
 
 /// The longest answer that comes in one piece, and is kept until it is read.
@@ -86,7 +87,7 @@ impl Client {
             headers.insert(key_header, value);
         }
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(settings)?)
+            .tls_backend_preconfigured(tls_of(settings)?)
             .dns_resolver(OnlyHost::new(url.host_str().unwrap_or_default()))
             .http1_only()
             .no_proxy()
@@ -173,6 +174,16 @@ impl Client {
         }
         judge::status(status.as_u16(), &String::from_utf8_lossy(&body), wish)
     }
+}
+
+fn tls_of(settings: &ProviderSettings) -> Result<ClientConfig, ConfigError> {
+    tls::config(settings.base_url.scheme(), settings.ca_file.as_deref()).map_err(|problem| {
+        let (key, problem) = match problem {
+            tls::Problem::Authorities(problem) => ("ca_file", problem),
+            tls::Problem::System(problem) => ("base_url", problem),
+        };
+        ConfigError::new(format!("providers.{}.{key}", settings.name), problem, tls::HINT)
+    })
 }
 
 /// The time that an answer may still take. What this side needs to store pieces is not counted.

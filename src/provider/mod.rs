@@ -16,7 +16,6 @@ pub mod routes;
 pub mod rules;
 pub mod scripted;
 mod sse;
-mod tls;
 mod trouble;
 
 pub use build::build;
@@ -73,6 +72,14 @@ pub enum Refusal {
     TooLong(Failure),
     /// Another try cannot help.
     Fail(Failure),
+}
+
+impl Refusal {
+    /// What to say of it.
+    pub fn failure(&self) -> &Failure {
+        let (Self::Retry { failure, .. } | Self::TooLong(failure) | Self::Fail(failure)) = self;
+        failure
+    }
 }
 
 /// Writes replies.

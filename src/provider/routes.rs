@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::{Provider, rules::Rules};
+use crate::telemetry::metrics::ProviderMetrics;
 
 /// The built-in provider's name, and that of its only model.
 pub const RULES: &str = "rules";
@@ -25,6 +26,8 @@ pub struct Backend {
     pub remote: Option<Remote>,
     /// Who answers.
     pub provider: Arc<dyn Provider>,
+    /// What is counted of it.
+    pub metrics: ProviderMetrics,
 }
 
 /// The limits of a provider that is somewhere else.
@@ -33,6 +36,19 @@ pub struct Remote {
     pub permits: Arc<Semaphore>,
     /// How many bytes of instructions, history and message its models can read.
     pub window: usize,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where a provider is, and how it is talked to.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// Whose dialect it speaks.
+    pub dialect: &'static str,
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 impl Remote {
@@ -41,6 +57,7 @@ impl Remote {
         Self {
             permits: Arc::new(Semaphore::new(concurrency)),
             window,
+            place: Place::default(),
         }
     }
 }
@@ -54,6 +71,7 @@ impl Backend {
             fallback: Vec::new(),
             remote: None,
             provider: Arc::new(Rules),
+            metrics: ProviderMetrics::default(),
         }
     }
 
@@ -178,6 +196,7 @@ impl Providers {
             fallback: Vec::new(),
             remote: None,
             provider,
+            metrics: ProviderMetrics::default(),
         };
         Self::new(vec![backend], (name, model))
     }

@@ -15,6 +15,7 @@ use super::{
     Completion, Pieces, Prompt, Provider, Refusal,
     routes::{Backend, Providers, Remote},
 };
+use crate::telemetry::metrics::ProviderMetrics;
 
 /// Prompts that may be there at once, and the bytes of each, where it stands for a provider that is somewhere else.
 const CONCURRENCY: usize = 1_000;
@@ -61,6 +62,7 @@ impl Scripted {
     pub fn far_away(self: &Arc<Self>) -> Providers {
         let (name, model) = ("scripted".to_owned(), "scripted".to_owned());
         let backend = Backend {
+            metrics: ProviderMetrics::default(),
             name: name.clone(),
             models: vec![model.clone()],
             fallback: Vec::new(),

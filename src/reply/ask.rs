@@ -11,6 +11,7 @@ use super::{
     work::{Lost, Work},
 };
 use crate::{
+    clock::Stopwatch,
     model::{
         Account, Answer, ClaimedReply, Context, Failure, FinishReason, Line, MessageText, Outcome,
         ReplyOptions, Told,
@@ -19,7 +20,10 @@ use crate::{
         Completion, PIECES, Prompt, Refusal,
         routes::{Choice, Entered},
     },
-    telemetry::ids::Logged,
+    telemetry::{
+        ids::Logged,
+        traces::{Chat, ChatSpan},
+    },
 };
 
 /// What came of asking.
@@ -148,13 +152,46 @@ async fn write_fitting(
     }
 }
 
-/// Asks once.
+/// Asks once, in a span of its own if the provider is somewhere else.
 async fn write(work: &Work<'_>, choice: Choice<'_>, prompt: &Prompt) -> Result<Written, Unwritten> {
+    let mut span = choice.backend.remote.as_ref().and_then(|remote| {
+        work.engine.traces.chat(&Chat {
+            provider: &choice.backend.name,
+            dialect: remote.place.dialect,
+            host: &remote.place.host,
+            port: remote.place.port,
+            model: choice.model,
+            options: &prompt.options,
+            attempt: work.attempts,
+        })
+    });
+    let written = listen(work, choice, prompt, &mut span).await;
+    if let Some(span) = &mut span {
+        match &written {
+            Ok(Written { completion, .. }) => span.answered(
+                completion.finish,
+                completion.usage.as_ref(),
+                completion.model.as_deref(),
+            ),
+            Err(Unwritten::Refused(refusal, _)) => span.refused(&refusal.failure().code),
+            Err(Unwritten::Lost(_)) => {}
+        }
+    }
+    written
+}
+
+async fn listen(
+    work: &Work<'_>,
+    choice: Choice<'_>,
+    prompt: &Prompt,
+    span: &mut Option<ChatSpan>,
+) -> Result<Written, Unwritten> {
     let mut teller = Teller::new(work, choice.backend.remote.is_some());
     let (pieces, mut arriving) = mpsc::channel(PIECES);
     let answering = AssertUnwindSafe(choice.backend.provider.answer(prompt, pieces)).catch_unwind();
     tokio::pin!(answering);
     let (mut is_open, mut ended) = (true, None);
+    let mut first_piece = Some(Stopwatch::start());
     // Until the answer ended and all of it has arrived.
     while is_open || ended.is_none() {
         let due = teller.due();
@@ -181,12 +218,16 @@ async fn write(work: &Work<'_>, choice: Choice<'_>, prompt: &Prompt) -> Result<W
                 }
             }
             piece = arriving.recv(), if is_open => match piece {
-                Some(piece) if !teller.push(&piece) => {
-                    // There is no room for more: the provider is let go.
-                    ended = Some(Ok(Ok(Completion { finish: FinishReason::Length, ..Completion::default() })));
-                    is_open = false;
+                Some(piece) => {
+                    if let Some(span) = span {
+                        span.began();
+                    }
+                    if !taken(choice, &mut first_piece, &mut teller, &piece) {
+                        // There is no room for more: the provider is let go.
+                        ended = Some(Ok(Ok(Completion { finish: FinishReason::Length, ..Completion::default() })));
+                        is_open = false;
+                    }
                 }
-                Some(_) => {}
                 None => is_open = false,
             },
         }
@@ -217,11 +258,26 @@ async fn write(work: &Work<'_>, choice: Choice<'_>, prompt: &Prompt) -> Result<W
     }
 }
 
+/// Takes a piece; whether more of them can be taken.
+fn taken(choice: Choice<'_>, first: &mut Option<Stopwatch>, teller: &mut Teller<'_>, piece: &str) -> bool {
+    if let Some(asked) = first.take() {
+        choice.backend.metrics.first_token(asked.elapsed());
+    }
+    teller.push(piece)
+}
+
 fn answered(work: &Work<'_>, choice: Choice<'_>, written: Written) -> Outcome {
     if written.cut {
         tracing::warn!(conversation = %Logged(work.lease.conversation), "reply cut at the limit");
     }
     let Completion { finish, usage, model } = written.completion;
+    if let Some(usage) = &usage {
+        let (read, remembered) = (usage.input_tokens, usage.cached_tokens);
+        choice
+            .backend
+            .metrics
+            .tokens(read, usage.output_tokens, remembered);
+    }
     Outcome::Answered(Answer {
         id: work.engine.ids.message(work.engine.clock.now()),
         text: written.text,
@@ -248,9 +304,9 @@ struct Refusals {
 impl Refusals {
     /// If another try at anybody can help, it is worth one.
     fn add(&mut self, work: &Work<'_>, choice: Choice<'_>, refusal: Refusal, told: Told) {
-        let (Refusal::Retry { failure, .. } | Refusal::TooLong(failure) | Refusal::Fail(failure)) = &refusal;
         tracing::debug!(
-            conversation = %Logged(work.lease.conversation), provider = choice.backend.name, code = failure.code,
+            conversation = %Logged(work.lease.conversation), provider = choice.backend.name,
+            code = refusal.failure().code,
             "a provider gave no answer"
         );
         if !matches!(self.last, Some(Refusal::Retry { .. })) {

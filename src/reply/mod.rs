@@ -36,6 +36,7 @@ use crate::{
     provider::routes::Providers,
     shutdown::Shutdown,
     store::Store,
+    telemetry::{metrics::ReplyMetrics, traces::Traces},
 };
 
 /// What replies are made of, and the operations that ask for them.
@@ -53,10 +54,14 @@ pub struct Parts {
     pub intake: Intake,
     /// What they cost.
     pub spending: Spending,
+    /// What is counted of them.
+    pub metrics: ReplyMetrics,
+    /// Where work on them is traced.
+    pub traces: Traces,
 }
 
 impl Parts {
-    /// Over this store and these providers, by the system's clock, with ids of chance.
+    /// Over this store and these providers, by the system's clock, with ids of chance. Nothing is traced.
     pub fn over(store: Arc<dyn Store>, providers: Providers) -> Self {
         Self {
             store,
@@ -65,6 +70,8 @@ impl Parts {
             ids: IdSource::random(),
             intake: Intake::default(),
             spending: Spending::default(),
+            metrics: ReplyMetrics::default(),
+            traces: Traces::default(),
         }
     }
 }
@@ -76,6 +83,8 @@ pub(crate) struct Engine {
     clock: Clock,
     ids: IdSource,
     spending: Spending,
+    metrics: ReplyMetrics,
+    traces: Traces,
     settings: ReplySettings,
     intake: Intake,
     hands: Hands,
@@ -92,6 +101,8 @@ pub fn start(parts: Parts, settings: ReplySettings, shutdown: &Shutdown) {
         clock: parts.clock,
         ids: parts.ids,
         spending: parts.spending,
+        metrics: parts.metrics,
+        traces: parts.traces,
         hands: Hands::new(settings.workers),
         settings,
         intake: parts.intake,

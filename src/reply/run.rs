@@ -11,11 +11,21 @@ use super::{
 use crate::{
     clock::Stopwatch,
     model::{ClaimedReply, Outcome, Told},
-    telemetry::ids::Logged,
+    telemetry::{
+        ids::Logged,
+        metrics::ReplyEnd,
+        traces::{self, Span},
+    },
 };
 
 pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair) {
+    let span = engine.traces.reply(claimed.trace, claimed.attempts);
+    traces::within(span.as_ref(), work(engine, claimed, hands, span.as_ref())).await;
+}
+
+async fn work(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, span: Option<&Span>) {
     let watch = Stopwatch::start();
+    let _in_progress = engine.metrics.begin();
     let Pair {
         at_provider,
         in_flight,
@@ -56,9 +66,19 @@ pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair)
         }
         Err(lost) => Err(lost),
     };
-    match finished {
-        Ok((named, provider)) => tracing::info!(
-            conversation = %Logged(lease.conversation), outcome = named.0, code = named.1, provider, attempts,
+    let (end, code) = match &finished {
+        Ok(((end, code), _)) => (*end, code.as_deref()),
+        Err(Lost::CalledOff) => (ReplyEnd::CalledOff, None),
+        Err(Lost::Lease | Lost::Forced | Lost::Unstorable) => (ReplyEnd::Discarded, None),
+    };
+    engine.metrics.ended(end, code, watch.elapsed());
+    if let Some(span) = span {
+        let provider = finished.as_ref().map_or("", |(_, provider)| provider);
+        span.replied(end.name(), code, provider);
+    }
+    match &finished {
+        Ok((_, provider)) => tracing::info!(
+            conversation = %Logged(lease.conversation), outcome = end.name(), code, provider, attempts,
             duration_us = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX),
             "reply"
         ),
@@ -86,12 +106,12 @@ fn tokens(outcome: &Outcome) -> u64 {
     }
 }
 
-/// The outcome's name and, for a failure, its code.
-fn name(outcome: &Outcome) -> (&'static str, Option<String>) {
+/// What the outcome is called and, for a failure, its code.
+fn name(outcome: &Outcome) -> (ReplyEnd, Option<String>) {
     match outcome {
-        Outcome::Answered(_) => ("succeeded", None),
-        Outcome::Failed(failure) => ("failed", Some(failure.code.clone())),
-        Outcome::Retry { .. } => ("retry", None),
-        Outcome::Released => ("released", None),
+        Outcome::Answered(_) => (ReplyEnd::Succeeded, None),
+        Outcome::Failed(failure) => (ReplyEnd::Failed, Some(failure.code.clone())),
+        Outcome::Retry { .. } => (ReplyEnd::Retry, None),
+        Outcome::Released => (ReplyEnd::Released, None),
     }
 }

@@ -61,6 +61,7 @@ async fn sweep(engine: &Engine) {
         .await
     {
         Ok(swept) if swept.requeued + swept.failed > 0 => {
+            engine.metrics.took_back(swept.requeued, swept.failed);
             tracing::warn!(
                 requeued = swept.requeued,
                 failed = swept.failed,
@@ -77,7 +78,10 @@ async fn prune(engine: &Engine) {
     loop {
         match engine.store.prune_deltas(before).await {
             Ok(0) => return,
-            Ok(replies) => tracing::debug!(replies, "forgot the pieces of old replies"),
+            Ok(replies) => {
+                engine.metrics.forgot_deltas(replies);
+                tracing::debug!(replies, "forgot the pieces of old replies");
+            }
             Err(error) => {
                 tracing::warn!(%error, "forgetting the pieces of old replies failed");
                 return;

@@ -6,7 +6,7 @@ use crate::{
     events::Watcher,
     model::{Attempt, ConversationId, MessageId, ModelName, NewReply, Reply, ReplyOptions, Retried},
     store::Once,
-    telemetry::ids::Logged,
+    telemetry::{ids::Logged, traces},
 };
 
 impl Service {
@@ -52,7 +52,7 @@ impl Service {
         self.admit_reply(by).await?;
         let retried = self
             .store
-            .retry_reply(conversation, message, plan.lane, by.owner, self.clock.now(), once)
+            .retry_reply(conversation, message, plan, self.clock.now(), once)
             .await?;
         match retried {
             Retried::Queued(reply) => {
@@ -126,6 +126,7 @@ impl Service {
             return Ok(NewReply {
                 options,
                 owner: by.owner,
+                trace: traces::current(),
                 ..NewReply::default()
             });
         }
@@ -140,6 +141,7 @@ impl Service {
             options,
             busy: all.busy.unwrap_or_default(),
             owner: by.owner,
+            trace: traces::current(),
         })
     }
 

@@ -7,7 +7,9 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Account, BusyPolicy, Instructions, ModelName, ReplyOptions, Temperature, TopP, Usage};
+use crate::model::{
+    Account, BusyPolicy, Instructions, ModelName, ReplyOptions, Temperature, TopP, TraceParent, Usage,
+};
 
 #[derive(Serialize, Deserialize)]
 struct Options<'a> {
@@ -56,6 +58,16 @@ pub(super) fn options_from_text(text: &str) -> Option<ReplyOptions> {
     })
 }
 
+/// A span as a text; `None` when nothing is traced.
+pub(super) fn trace_to_text(trace: Option<TraceParent>) -> Option<String> {
+    trace.map(|parent| parent.to_string())
+}
+
+/// A span from a text. One that cannot be read is no reason not to reply.
+pub(super) fn trace_from_text(text: Option<&str>) -> Option<TraceParent> {
+    text.and_then(TraceParent::parse)
+}
+
 #[derive(Serialize)]
 struct AccountShape<'a> {
     provider: &'a str,
@@ -96,6 +108,38 @@ pub(super) fn account_to_text(account: &Account) -> Option<String> {
     serde_json::to_string(&shape).ok()
 }
 
+#[derive(Deserialize)]
+struct StoredAccount {
+    #[serde(default)]
+    provider: String,
+    #[serde(default)]
+    model: String,
+    usage: Option<StoredUsage>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the field's standard terms")]
+struct StoredUsage {
+    input_tokens: u64,
+    output_tokens: u64,
+    cached_tokens: u64,
+}
+
+/// An account from a text that [`account_to_text`] gave; `None` when it did not.
+pub(super) fn account_from_text(text: &str) -> Option<Account> {
+    let stored: StoredAccount = serde_json::from_str(text).ok()?;
+    Some(Account {
+        provider: stored.provider,
+        model: stored.model,
+        usage: stored.usage.map(|usage| Usage {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            cached_tokens: usage.cached_tokens,
+        }),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +157,30 @@ mod tests {
         let text = options_to_text(&options).unwrap();
         assert_eq!(options_from_text(&text), Some(options));
         assert_eq!(options_to_text(&ReplyOptions::default()), None);
+    }
+
+    #[test]
+    fn accounts_come_back_as_they_were() {
+        let mut account = Account {
+            provider: "local".to_owned(),
+            model: "llama \"3\"".to_owned(),
+            usage: None,
+        };
+        for usage in [
+            None,
+            Some(Usage {
+                input_tokens: 1,
+                output_tokens: 2,
+                cached_tokens: 0,
+            }),
+        ] {
+            account.usage = usage;
+            assert_eq!(
+                account_from_text(&account_to_text(&account).unwrap()),
+                Some(account.clone())
+            );
+        }
+        assert_eq!(account_to_text(&Account::default()), None);
     }
 
     #[test]

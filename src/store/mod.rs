@@ -21,7 +21,10 @@
 
 mod codec;
 pub mod copy;
+pub mod django;
 mod error;
+pub mod export;
+pub mod import;
 mod keys;
 mod news;
 mod once;
@@ -29,6 +32,8 @@ pub mod postgres;
 mod schema;
 pub mod sqlite;
 mod timeline;
+mod traced;
+pub mod vitals;
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,12 +45,13 @@ pub use error::Error;
 pub use news::{News, Subscription};
 pub use once::{Mark, Once, Remembered};
 pub use schema::{LATEST, MigrationState};
+pub use traced::Traced;
 
 use crate::model::{
     ApiKey, Attempt, AuditEntry, ClaimedReply, Context, Conversation, ConversationChange, ConversationId,
     Event, Finished, KeyId, Lease, Message, MessageId, MessagePage, MessageQuery, NewConversation,
-    NewMessage, Outcome, Owner, Progress, Reply, ReplyOptions, Retried, Rotated, Successor, Swept, Timestamp,
-    Told,
+    NewMessage, NewReply, Outcome, Owner, Progress, Reply, ReplyOptions, Retried, Rotated, Successor, Swept,
+    Timestamp, Told,
 };
 
 /// What a line of history counts besides its text, in bytes.
@@ -229,13 +235,13 @@ pub trait ReplyStore: Send + Sync {
     ) -> Result<Option<Reply>>;
 
     /// Queues a final reply anew, and remembers what it had come to as an attempt. Its answer, if there is one, stays
-    /// in its place until there is a new one. `lane` is that of the new try, `owner` who asks for it.
+    /// in its place until there is a new one. Lane, owner and trace are those of the new try; what its message wants of it
+    /// stays as it is.
     async fn retry_reply(
         &self,
         conversation: ConversationId,
         message: MessageId,
-        lane: Option<String>,
-        owner: Owner,
+        asked: NewReply,
         now: Timestamp,
         once: Option<Once<Reply>>,
     ) -> Result<Retried>;

@@ -18,7 +18,7 @@ const fn migration(version: u32, name: &'static str, needs: u32) -> Migration {
     Migration { version, name, needs }
 }
 
-pub(super) const MIGRATIONS: [Migration; 8] = [
+pub(super) const MIGRATIONS: [Migration; 9] = [
     migration(1, "0001_conversations_and_messages", 1),
     migration(2, "0002_role_and_title", 1),
     migration(3, "0003_order_counts_and_search", 3),
@@ -27,10 +27,11 @@ pub(super) const MIGRATIONS: [Migration; 8] = [
     migration(6, "0006_copies", 5),
     migration(7, "0007_events", 5),
     migration(8, "0008_keys", 5),
+    migration(9, "0009_traces", 5),
 ];
 
 /// The last migration this program knows.
-pub const LATEST: u32 = 8;
+pub const LATEST: u32 = 9;
 
 /// Why this program cannot copy a database: it would leave things out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +145,6 @@ mod tests {
         history.push(migration(LATEST + 1, "of_a_newer_program", 1).state(now));
         assert_eq!(refuse_other(&history), Err(OtherSchema::Newer));
         history.truncate(5);
-        assert_eq!(refuse_other(&super::history(history)), Err(OtherSchema::Older(3)));
+        assert_eq!(refuse_other(&super::history(history)), Err(OtherSchema::Older(4)));
     }
 }

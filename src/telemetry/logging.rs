@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use async_trait::async_trait;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     Layer, Registry,
@@ -13,15 +14,36 @@ use tracing_subscriber::{
 use super::{
     format::{Json, Text},
     ids,
+    metrics::{Metric, Page, Source},
     rotation::RotatingFile,
-    writer::Writer,
+    writer::{LinesLost, Writer},
 };
 use crate::config::{LogFormat, LogLevel, LogSettings};
 
 /// Keeps the writers alive; dropping it writes what they still hold.
 #[derive(Debug)]
 pub struct Logging {
-    _writers: Vec<Writer>,
+    writers: Vec<(&'static str, Writer)>,
+}
+
+impl Logging {
+    /// Tells how many lines could not be written.
+    pub fn lost(&self) -> impl Source + use<> {
+        let outputs = self.writers.iter();
+        Lost(outputs.map(|(output, writer)| (*output, writer.lost())).collect())
+    }
+}
+
+/// Lines that could not be written, by where they were to go.
+struct Lost(Vec<(&'static str, LinesLost)>);
+
+#[async_trait]
+impl Source for Lost {
+    async fn tell(&self, page: &mut Page) {
+        for (output, lost) in &self.0 {
+            page.tell(Metric::LogLinesLost, &[output], lost.count());
+        }
+    }
 }
 
 /// Starts logging, for the rest of the process.
@@ -29,12 +51,12 @@ pub fn start(settings: &LogSettings) -> io::Result<Logging> {
     ids::show(settings.ids);
     report_panics();
     let (console, console_writer) = Writer::start("log-console", io::stderr())?;
-    let mut writers = vec![console_writer];
+    let mut writers = vec![("console", console_writer)];
     let file = match &settings.file {
         Some(path) => {
             let file = RotatingFile::open(path, settings.file_limit, settings.files_kept)?;
             let (file, file_writer) = Writer::start("log-file", file)?;
-            writers.push(file_writer);
+            writers.push(("file", file_writer));
             Some(file)
         }
         None => None,
@@ -51,7 +73,7 @@ pub fn start(settings: &LogSettings) -> io::Result<Logging> {
     };
     let subscriber = tracing_subscriber::registry().with(layers.with_filter(filter(settings.level)));
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
-    Ok(Logging { _writers: writers })
+    Ok(Logging { writers })
 }
 
 /// A panic's message can hold what a client sent, so only its place is logged.

@@ -100,6 +100,21 @@ impl Writer {
             .spawn(move || run(&of_thread, sink))?;
         Ok((Lines(Arc::clone(&shared)), Self(shared)))
     }
+
+    /// Tells how many lines could not be written.
+    pub(super) fn lost(&self) -> LinesLost {
+        LinesLost(Arc::clone(&self.0))
+    }
+}
+
+/// How many lines a sink has not got.
+#[derive(Debug, Clone)]
+pub(super) struct LinesLost(Arc<Shared>);
+
+impl LinesLost {
+    pub(super) fn count(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Writer {

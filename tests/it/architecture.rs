@@ -20,6 +20,8 @@ pub(crate) const MAY_USE: &str = "
     app: *
     config: model
     telemetry: config
+    telemetry::traces: config model clock tls
+    tls:
     model:
     clock: model
     access: model store clock ids shutdown config telemetry
@@ -27,13 +29,15 @@ pub(crate) const MAY_USE: &str = "
     shutdown:
     ids: model
     store: model
+    store::traced: store model telemetry::traces
     store::sqlite: store model clock config telemetry
-    store::postgres: store model clock ids shutdown config telemetry
-    provider: model clock config telemetry
+    store::postgres: store model clock ids shutdown config telemetry tls
+    provider: model clock config telemetry tls
     events: model store clock telemetry
-    reply: access model store provider clock shutdown ids config telemetry
-    service: access model store events clock ids config reply::intake reply::Intake reply::Parts provider::routes telemetry
-    http: http::api http::openai access limits service model events shutdown clock ids config telemetry
+    reply: access model store provider clock shutdown ids config telemetry telemetry::traces
+    transfer: model store ids
+    service: access model store events clock ids config reply::intake reply::Intake reply::Parts provider::routes telemetry telemetry::traces
+    http: http::api http::openai access limits service model events shutdown clock ids config telemetry telemetry::traces
     http::api: http access limits service model events shutdown clock ids config telemetry
     http::openai: http access limits service model events shutdown clock ids config telemetry
 ";
@@ -41,6 +45,7 @@ pub(crate) const MAY_USE: &str = "
 /// Names | the only modules that may say them | why.
 const ONLY: &str = "
     axum tower_http StatusCode | http | only http knows axum and status codes
+    utoipa utoipa_swagger_ui | http | the document is of what goes over the wire
     axum_server | http::accept | the accept loop is confined to one file
     rusqlite | store::sqlite | only an adapter knows its database
     tokio_postgres | store::postgres | only an adapter knows its database

@@ -3,6 +3,7 @@
 //! Each rule is a function from texts to complaints, and has a control that hands it a wrong text.
 
 mod controls;
+mod generated;
 mod markdown;
 mod rules;
 
@@ -83,7 +84,12 @@ fn every_link_leads_to_a_file() {
 #[test]
 fn every_variable_that_is_named_exists() {
     let mut all = pages(".md");
-    for path in ["Dockerfile", "compose.yaml", "engagement.example.toml"] {
+    for path in [
+        "Dockerfile",
+        "compose.yaml",
+        "deploy/systemd/engagement.service",
+        "engagement.example.toml",
+    ] {
         all.push(Page::new(path, &text(path)));
     }
     holds(&rules::unknown_variables(&all));

@@ -5,6 +5,7 @@ use engagement::{
     config::{Config, Settings},
     http::{self, Access, Http, Listener},
     shutdown::Shutdown,
+    telemetry::Telemetry,
 };
 
 use crate::support::{Answer, Client};
@@ -64,7 +65,7 @@ fn every_route_says_what_it_takes() {
 async fn a_panic_ends_one_request_and_not_the_others() {
     let config = Config::new(&Settings::default()).unwrap();
     let shutdown = Shutdown::default();
-    let http = Http::new(config.http.clone(), shutdown.clone());
+    let http = Http::new(config.http.clone(), shutdown.clone(), Telemetry::default());
     let misbehaving = Router::new()
         .route(
             "/panics",
@@ -74,11 +75,8 @@ async fn a_panic_ends_one_request_and_not_the_others() {
     let router = http::layered(misbehaving, &http);
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let client = Client::new(&format!("http://{}", listener.address()), None);
-    let of_server = shutdown.clone();
     shutdown.spawn(async move {
-        http::serve(listener, router, &config.http, &of_server)
-            .await
-            .unwrap();
+        http::serve(listener, router, &http).await.unwrap();
     });
 
     for _ in 0..3 {

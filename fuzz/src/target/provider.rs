@@ -9,6 +9,7 @@ use engagement::{
     config::{Config, Settings},
     model::{Failure, MessageText, ReplyOptions},
     provider::{self, Completion, PIECES, Prompt, Refusal, routes::Providers},
+    telemetry::metrics::Metrics,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -98,7 +99,7 @@ fn configured(upstream: SocketAddr) -> Result<Vec<(u8, Providers)>> {
             "[providers.p]\n{lines}\nbase_url = 'http://{upstream}/v1'\nmodels = ['m']\n"
         ))?;
         let config = Config::new(&settings)?;
-        Ok((*name, provider::build(&config.providers)?))
+        Ok((*name, provider::build(&config.providers, &Metrics::off())?))
     };
     MANNERS.iter().map(one).collect()
 }

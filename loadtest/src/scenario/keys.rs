@@ -1,22 +1,16 @@
 //! What keys, limits and idempotency cost: two servers of the same build, one with all of them and one with none, by turns.
-//!
-//! Compared is the servers' processor time a request, as it hardly moves when something else is using the machine.
 
+use super::pairs::{PAIRS, cost, last, order, sorted};
 use super::post_user::{CLIENTS, CONVERSATIONS, TEXTS, make};
 use super::postgres::Database;
 use super::{Settings, ratio};
 use crate::client::{Client, create_path, text_of};
 use crate::http::{self, FRESH, has_header};
-use crate::load;
 use crate::process::{Process, Scratch};
 use crate::report::{Report, median};
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsString;
-use std::thread;
-use std::time::{Duration, Instant};
 
-/// Pairs, at least.
-const PAIRS: u32 = 10;
 const READERS: usize = 32;
 const MOST_FOR_GET: f64 = 1.10;
 const MOST_FOR_POST: f64 = 1.15;
@@ -63,13 +57,7 @@ fn compare(settings: &Settings, report: &mut Report, postgres: Option<&str>) -> 
     off.check()?;
     on.check()?;
     for round in 0..settings.rounds.max(PAIRS) {
-        // Neither is always the one that comes second.
-        let order = if round.is_multiple_of(2) {
-            [false, true]
-        } else {
-            [true, false]
-        };
-        for is_on in order {
+        for is_on in order(round) {
             let side = if is_on { &mut on } else { &mut off };
             side.round(settings, round)?;
         }
@@ -102,18 +90,6 @@ fn compare(settings: &Settings, report: &mut Report, postgres: Option<&str>) -> 
         ));
     }
     Ok(())
-}
-
-fn last(values: &[f64]) -> f64 {
-    values.last().copied().unwrap_or(f64::NAN)
-}
-
-/// The ratios of the pairs, the smallest first.
-fn sorted(ours: &[f64], theirs: &[f64]) -> String {
-    let mut ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
-    ratios.sort_by(f64::total_cmp);
-    let ratios: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
-    ratios.join(" ")
 }
 
 /// One of the two servers, and how it is asked.
@@ -208,8 +184,8 @@ impl Side {
     fn round(&mut self, settings: &Settings, round: u32) -> Result<()> {
         let ids = make(&mut self.client, round)?;
         let first = ids.first().context("no conversation")?;
-        let cost = self.cost(settings, READERS, vec![self.get(first)])?;
-        self.gets.push(cost);
+        let spent = cost(&self.server, settings, READERS, vec![self.get(first)])?;
+        self.gets.push(spent);
         let each = |text| ids.iter().map(move |id| (id, text));
         let posts: Vec<_> = TEXTS
             .into_iter()
@@ -217,35 +193,8 @@ impl Side {
             .map(|(id, text)| self.post(id, text))
             .collect();
         ensure!(posts.len() == TEXTS.len() * CONVERSATIONS, "too few requests");
-        let cost = self.cost(settings, CLIENTS, posts)?;
-        self.posts.push(cost);
+        let spent = cost(&self.server, settings, CLIENTS, posts)?;
+        self.posts.push(spent);
         Ok(())
-    }
-
-    /// Microseconds of the server a request, what it does afterwards for them included.
-    fn cost(&self, settings: &Settings, clients: usize, requests: Vec<Vec<u8>>) -> Result<f64> {
-        let before = self.settled()?;
-        let outcome = load::run(&settings.closed(self.server.addr, clients, &requests.into()))?;
-        ensure!(outcome.errors() == 0, "{}", outcome.errors_text());
-        let took = self.settled()?.saturating_sub(before);
-        Ok(took.as_secs_f64() * 1e6 / (outcome.succeeded + outcome.warmed) as f64)
-    }
-
-    /// Its processor time once it has nothing to do: replies come after the load.
-    fn settled(&self) -> Result<Duration> {
-        const PAUSE: Duration = Duration::from_millis(200);
-        const IDLE: Duration = Duration::from_millis(10);
-        const LIMIT: Duration = Duration::from_mins(1);
-        let begun = Instant::now();
-        let mut before = self.server.cpu();
-        while begun.elapsed() < LIMIT {
-            thread::sleep(PAUSE);
-            let now = self.server.cpu();
-            if now.saturating_sub(before) <= IDLE {
-                return Ok(now);
-            }
-            before = now;
-        }
-        anyhow::bail!("the server is still busy {LIMIT:?} later")
     }
 }

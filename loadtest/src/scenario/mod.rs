@@ -1,15 +1,18 @@
 //! The scenarios, and what they share: the settings, and the comparison of two servers round by round.
 
+pub mod backup;
 pub mod big;
 pub mod keys;
 pub mod memory;
 pub mod overload;
+pub mod pairs;
 pub mod post_lone;
 pub mod post_user;
 pub mod postgres;
 pub mod reads;
 pub mod start;
 pub mod stream;
+pub mod telemetry;
 
 use crate::histogram::Histogram;
 use crate::load::{self, Load, Outcome, Stop};

@@ -19,27 +19,33 @@ pub(in crate::http) struct Connection {
 #[derive(Debug)]
 struct State {
     address: IpAddr,
+    /// Whether it is one of those who watch the process.
+    watches: bool,
     /// Whose turn it is: the client's while the number is even, the service's while it is odd.
     turns: AtomicUsize,
     /// Whether it is being streamed on.
     streams: AtomicBool,
 }
 
-impl From<IpAddr> for Connection {
-    /// One that was just taken from this address.
-    fn from(address: IpAddr) -> Self {
+impl Connection {
+    /// One that was just taken from this address, perhaps of somebody who watches the process.
+    pub(super) fn new(address: IpAddr, watches: bool) -> Self {
         Self {
             client: address,
             state: Arc::new(State {
                 address,
+                watches,
                 turns: AtomicUsize::new(0),
                 streams: AtomicBool::new(false),
             }),
         }
     }
-}
 
-impl Connection {
+    /// Whether it came to the listener for metrics.
+    pub(in crate::http) fn watches(&self) -> bool {
+        self.state.watches
+    }
+
     /// Where it comes from.
     pub(in crate::http) fn address(&self) -> IpAddr {
         self.state.address

@@ -12,6 +12,7 @@ use axum::{
 };
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use super::{
     extract::{InConversation, On, Who},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     events::Watcher,
-    http::{Http, layer::admission::admit, problem::Problem, streams},
+    http::{Http, layer::admission::admit, openapi::schemas::FinishName, problem::Problem, streams},
     model::{ConversationId, Event, Happening, MessageId, Timestamp},
     service,
 };
@@ -133,16 +134,21 @@ fn frame(conversation: ConversationId, event: &Event) -> Result<Bytes, serde_jso
     Ok(frame.into())
 }
 
-#[derive(Serialize)]
-struct Payload<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(super) struct Payload<'a> {
     #[serde(serialize_with = "shapes::shown")]
+    #[schema(value_type = String, format = "uuid")]
     conversation_id: ConversationId,
+    /// When it happened. Missing when the conversation is gone.
     #[serde(
         serialize_with = "shapes::shown_if_any",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = String, format = DateTime, required = false)]
     date: Option<Timestamp>,
     #[serde(flatten)]
+    #[schema(ignore)]
     what: What<'a>,
 }
 
@@ -150,45 +156,85 @@ struct Payload<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum What<'a> {
-    Created {
-        message: shapes::Message<'a>,
-        #[serde(serialize_with = "shapes::shown_if_any")]
-        replaces: Option<MessageId>,
-    },
-    Of {
-        #[serde(serialize_with = "shapes::shown")]
-        message_id: MessageId,
-    },
-    Started {
-        #[serde(serialize_with = "shapes::shown")]
-        message_id: MessageId,
-        attempt: u32,
-    },
-    Delta {
-        #[serde(serialize_with = "shapes::shown")]
-        message_id: MessageId,
-        text: &'a str,
-    },
-    Succeeded {
-        #[serde(serialize_with = "shapes::shown")]
-        message_id: MessageId,
-        #[serde(serialize_with = "shapes::shown_if_any")]
-        assistant_message_id: Option<MessageId>,
-        finish_reason: &'static str,
-        truncated: bool,
-    },
-    Failed {
-        #[serde(serialize_with = "shapes::shown")]
-        message_id: MessageId,
-        error: shapes::Failure<'a>,
-    },
-    Cancelled {
-        #[serde(serialize_with = "shapes::shown")]
-        message_id: MessageId,
-        #[serde(serialize_with = "shapes::shown_if_any")]
-        assistant_message_id: Option<MessageId>,
-    },
+    Created(Created<'a>),
+    Of(Of),
+    Started(Started),
+    Delta(Delta<'a>),
+    Succeeded(Succeeded),
+    Failed(Failed<'a>),
+    Cancelled(Cancelled),
     Nothing {},
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Created<'a> {
+    message: shapes::Message<'a>,
+    /// The message whose place it took.
+    #[serde(serialize_with = "shapes::shown_if_any")]
+    #[schema(value_type = Option<String>, format = "uuid", required)]
+    replaces: Option<MessageId>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Of {
+    #[serde(serialize_with = "shapes::shown")]
+    #[schema(value_type = String, format = "uuid")]
+    message_id: MessageId,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Started {
+    /// The user message.
+    #[serde(serialize_with = "shapes::shown")]
+    #[schema(value_type = String, format = "uuid")]
+    message_id: MessageId,
+    attempt: u32,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Delta<'a> {
+    /// The user message.
+    #[serde(serialize_with = "shapes::shown")]
+    #[schema(value_type = String, format = "uuid")]
+    message_id: MessageId,
+    /// What was written since the event before.
+    text: &'a str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Succeeded {
+    /// The user message.
+    #[serde(serialize_with = "shapes::shown")]
+    #[schema(value_type = String, format = "uuid")]
+    message_id: MessageId,
+    #[serde(serialize_with = "shapes::shown_if_any")]
+    #[schema(value_type = Option<String>, format = "uuid", required)]
+    assistant_message_id: Option<MessageId>,
+    #[schema(value_type = FinishName, inline)]
+    finish_reason: &'static str,
+    /// Whether the answer was cut because it was too long to be a message.
+    truncated: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Failed<'a> {
+    /// The user message.
+    #[serde(serialize_with = "shapes::shown")]
+    #[schema(value_type = String, format = "uuid")]
+    message_id: MessageId,
+    error: shapes::Failure<'a>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Cancelled {
+    /// The user message.
+    #[serde(serialize_with = "shapes::shown")]
+    #[schema(value_type = String, format = "uuid")]
+    message_id: MessageId,
+    /// What was written by then, if anything was.
+    #[serde(serialize_with = "shapes::shown_if_any")]
+    #[schema(value_type = Option<String>, format = "uuid", required)]
+    assistant_message_id: Option<MessageId>,
 }
 
 fn named(what: &Happening) -> (&'static str, What<'_>) {
@@ -197,17 +243,17 @@ fn named(what: &Happening) -> (&'static str, What<'_>) {
             message, replaces, ..
         } => {
             let (message, replaces) = (message.into(), *replaces);
-            ("message.created", What::Created { message, replaces })
+            ("message.created", What::Created(Created { message, replaces }))
         }
-        Happening::MessageDeleted(message) => ("message.deleted", What::Of { message_id: *message }),
-        Happening::ReplyQueued(reply) => ("reply.queued", What::Of { message_id: *reply }),
+        Happening::MessageDeleted(message) => ("message.deleted", What::Of(Of { message_id: *message })),
+        Happening::ReplyQueued(reply) => ("reply.queued", What::Of(Of { message_id: *reply })),
         Happening::ReplyStarted { reply, attempt } => {
             let (message_id, attempt) = (*reply, *attempt);
-            ("reply.started", What::Started { message_id, attempt })
+            ("reply.started", What::Started(Started { message_id, attempt }))
         }
         Happening::ReplyDelta { reply, text } => {
             let message_id = *reply;
-            ("reply.delta", What::Delta { message_id, text })
+            ("reply.delta", What::Delta(Delta { message_id, text }))
         }
         Happening::ReplySucceeded {
             reply,
@@ -215,24 +261,24 @@ fn named(what: &Happening) -> (&'static str, What<'_>) {
             finish,
             truncated,
         } => {
-            let succeeded = What::Succeeded {
+            let succeeded = Succeeded {
                 message_id: *reply,
                 assistant_message_id: *answer,
                 finish_reason: finish.as_str(),
                 truncated: *truncated,
             };
-            ("reply.succeeded", succeeded)
+            ("reply.succeeded", What::Succeeded(succeeded))
         }
         Happening::ReplyFailed { reply, failure } => {
             let (message_id, error) = (*reply, failure.into());
-            ("reply.failed", What::Failed { message_id, error })
+            ("reply.failed", What::Failed(Failed { message_id, error }))
         }
         Happening::ReplyCancelled { reply, answer } => {
-            let cancelled = What::Cancelled {
+            let cancelled = Cancelled {
                 message_id: *reply,
                 assistant_message_id: *answer,
             };
-            ("reply.cancelled", cancelled)
+            ("reply.cancelled", What::Cancelled(cancelled))
         }
         Happening::ConversationDeleted => ("conversation.deleted", What::Nothing {}),
     }

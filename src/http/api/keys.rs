@@ -35,10 +35,10 @@ use crate::{
 };
 
 /// How long a key goes on opening things beside the one that takes its place, unless the request says.
-const OVERLAP: Duration = Duration::from_hours(24);
+pub(super) const OVERLAP: Duration = Duration::from_hours(24);
 
 /// The longest such time: a year.
-const LONGEST_OVERLAP_S: u64 = 366 * 24 * 60 * 60;
+pub(super) const LONGEST_OVERLAP_S: u64 = 366 * 24 * 60 * 60;
 
 /// `POST /keys`
 pub(super) async fn create(
@@ -201,7 +201,8 @@ const FIELDS: &[&str] = &[
     "expires_in_s",
 ];
 
-const LIMITS: &[&str] = &[
+/// What a body can say of its limits.
+pub(super) const LIMITS: &[&str] = &[
     "requests_per_s",
     "messages_per_min",
     "pending_replies",
@@ -259,9 +260,10 @@ fn scopes(fields: &mut Fields<'_>, value: &RawValue) -> Option<Scopes> {
     chosen.into_iter().collect()
 }
 
+/// As many as a database can count to.
+pub(super) const MOST_TOKENS: u64 = i64::MAX.unsigned_abs();
+
 fn limits(fields: &mut Fields<'_>) -> KeyLimits {
-    /// As many as a database can count to.
-    const MOST: u64 = i64::MAX.unsigned_abs();
     let mut small = |name| {
         let limit = options::whole(fields, name, 1..=u32::MAX.into()).apply(None)?;
         NonZeroU32::new(u32::try_from(limit).ok()?)
@@ -270,7 +272,7 @@ fn limits(fields: &mut Fields<'_>) -> KeyLimits {
         requests_per_s: small("requests_per_s"),
         messages_per_min: small("messages_per_min"),
         pending_replies: small("pending_replies"),
-        tokens_per_day: options::whole(fields, "tokens_per_day", 1..=MOST)
+        tokens_per_day: options::whole(fields, "tokens_per_day", 1..=MOST_TOKENS)
             .apply(None)
             .and_then(NonZeroU64::new),
     }

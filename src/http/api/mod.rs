@@ -4,6 +4,7 @@
 
 mod body;
 mod conversations;
+mod described;
 mod events;
 mod extract;
 mod keys;
@@ -18,9 +19,9 @@ mod routes;
 mod seal;
 mod shapes;
 
-pub(super) use once::UnderWay;
+pub(super) use once::{REPLAYED, UnderWay};
 pub use routes::{Access, RouteInfo, table};
-pub(super) use routes::{is_known, resource, router};
+pub(super) use routes::{is_known, operations, resource, router};
 pub use shapes::Key as KeyShape;
 
 use axum::{

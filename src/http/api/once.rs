@@ -32,7 +32,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const FIELD: &str = "Idempotency-Key";
 
 /// On an answer that was given before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(in crate::http) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 const LONGEST_KEY: usize = 255;
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The longest text to search for, in code points.
-const LONGEST_NEEDLE: usize = 256;
+pub(super) const LONGEST_NEEDLE: usize = 256;
 
 /// The parameters of a request.
 pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);

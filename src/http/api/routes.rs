@@ -12,10 +12,15 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{conversations, events, keys, messages, replies};
+use super::{conversations, described, events, keys, messages, replies};
 use crate::{
     config::Reads,
-    http::{Http, layer::keys::require, problem::Problem},
+    http::{
+        Http,
+        layer::keys::require,
+        openapi::{self, Described, Needs},
+        problem::Problem,
+    },
     model::Scope,
 };
 
@@ -49,11 +54,15 @@ pub struct RouteInfo {
 
 struct Route {
     info: RouteInfo,
+    /// What the document says of it.
+    described: Describe,
     handler: MethodRouter<Arc<Http>>,
 }
 
+type Describe = fn() -> Described;
+
 /// A method that reads.
-fn read<H, T>(path: &'static str, handler: H) -> Route
+fn read<H, T>(path: &'static str, handler: H, described: Describe) -> Route
 where
     H: Handler<T, Arc<Http>>,
     T: 'static,
@@ -66,12 +75,19 @@ where
     };
     Route {
         info,
+        described,
         handler: on(MethodFilter::GET, handler),
     }
 }
 
 /// A method that changes something.
-fn write<H, T>(method: &'static str, path: &'static str, scope: Scope, handler: H) -> Route
+fn write<H, T>(
+    method: &'static str,
+    path: &'static str,
+    scope: Scope,
+    handler: H,
+    described: Describe,
+) -> Route
 where
     H: Handler<T, Arc<Http>>,
     T: 'static,
@@ -88,6 +104,7 @@ where
             access: Access::Key(scope),
             prefixes: EVERYWHERE,
         },
+        described,
         handler: on(filter, handler),
     }
 }
@@ -120,17 +137,24 @@ fn conversation_routes() -> Vec<Route> {
             "/conversations",
             ConversationsWrite,
             conversations::create,
+            described::conversations::create,
         ),
-        read("/conversations/{conversation_id}", conversations::read),
+        read(
+            "/conversations/{conversation_id}",
+            conversations::read,
+            described::conversations::read,
+        ),
         write(
             "PATCH",
             "/conversations/{conversation_id}",
             ConversationsWrite,
             conversations::change,
+            described::conversations::change,
         ),
         read(
             "/conversations/{conversation_id}/settings",
             conversations::settings,
+            described::conversations::settings,
         )
         .only_with(Read),
         write(
@@ -138,56 +162,90 @@ fn conversation_routes() -> Vec<Route> {
             "/conversations/{conversation_id}/delete",
             Delete,
             conversations::delete,
+            described::conversations::delete,
         ),
         write(
             "POST",
             "/conversations/{conversation_id}/messages/create",
             MessagesWrite,
             messages::create,
+            described::messages::create,
         ),
-        read("/conversations/{conversation_id}/messages", messages::list),
+        read(
+            "/conversations/{conversation_id}/messages",
+            messages::list,
+            described::messages::list,
+        ),
         read(
             "/conversations/{conversation_id}/messages/{message_id}",
             messages::read,
+            described::messages::read,
         ),
         write(
             "DELETE",
             "/conversations/{conversation_id}/messages/{message_id}",
             Delete,
             messages::delete,
+            described::messages::delete,
         ),
         read(
             "/conversations/{conversation_id}/messages/{message_id}/reply",
             replies::read,
+            described::replies::read,
         ),
         write(
             "POST",
             "/conversations/{conversation_id}/messages/{message_id}/reply/cancel",
             MessagesWrite,
             replies::cancel,
+            described::replies::cancel,
         ),
         write(
             "POST",
             "/conversations/{conversation_id}/messages/{message_id}/reply/retry",
             MessagesWrite,
             replies::retry,
+            described::replies::retry,
         ),
         read(
             "/conversations/{conversation_id}/messages/{message_id}/reply/attempts",
             replies::attempts,
+            described::replies::attempts,
         ),
-        read("/conversations/{conversation_id}/events", events::read),
+        read(
+            "/conversations/{conversation_id}/events",
+            events::read,
+            described::events::read,
+        ),
     ]
 }
 
 fn key_routes() -> [Route; 5] {
     let scope = Scope::KeysAdmin;
     [
-        write("POST", "/keys", scope, keys::create).versioned(),
-        read("/keys", keys::list).only_with(scope).versioned(),
-        read("/keys/{key_id}", keys::read).only_with(scope).versioned(),
-        write("DELETE", "/keys/{key_id}", scope, keys::revoke).versioned(),
-        write("POST", "/keys/{key_id}/rotate", scope, keys::rotate).versioned(),
+        write("POST", "/keys", scope, keys::create, described::keys::create).versioned(),
+        read("/keys", keys::list, described::keys::list)
+            .only_with(scope)
+            .versioned(),
+        read("/keys/{key_id}", keys::read, described::keys::read)
+            .only_with(scope)
+            .versioned(),
+        write(
+            "DELETE",
+            "/keys/{key_id}",
+            scope,
+            keys::revoke,
+            described::keys::revoke,
+        )
+        .versioned(),
+        write(
+            "POST",
+            "/keys/{key_id}/rotate",
+            scope,
+            keys::rotate,
+            described::keys::rotate,
+        )
+        .versioned(),
     ]
 }
 
@@ -196,9 +254,29 @@ pub fn table() -> Vec<RouteInfo> {
     routes().into_iter().map(|route| route.info).collect()
 }
 
+/// Every route, as the document tells of it. The one that clients of the Django service know with a slash at its end has one.
+pub(in crate::http) fn operations() -> Vec<openapi::Route> {
+    let routes = routes().into_iter();
+    routes
+        .map(|Route { info, described, .. }| openapi::Route {
+            method: info.method,
+            path: match info.path {
+                "/conversations" => "/conversations/".to_owned(),
+                path => path.to_owned(),
+            },
+            needs: match info.access {
+                Access::Key(scope) => Needs::Key(scope),
+                Access::Read => Needs::KeyAtTimes,
+            },
+            prefixes: info.prefixes,
+            described: described(),
+        })
+        .collect()
+}
+
 pub(in crate::http) fn router(http: &Arc<Http>) -> Router {
     let mut resources: BTreeMap<&str, Resource> = BTreeMap::new();
-    for Route { info, handler } in routes() {
+    for Route { info, handler, .. } in routes() {
         let needed = match info.access {
             Access::Key(scope) => Some(scope),
             Access::Read => (http.settings.reads == Reads::Key).then_some(Scope::Read),

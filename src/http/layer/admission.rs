@@ -7,14 +7,20 @@ use std::future::Future;
 
 use tokio::time::timeout;
 
-use crate::http::{Http, problem::Problem};
+use crate::{
+    http::{Http, problem::Problem},
+    telemetry::metrics::Refused,
+};
 
 /// Does the work of a request, if there is a place for it and within its time.
 pub(in crate::http) async fn admit<T>(
     http: &Http,
     work: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    let _place = http.in_flight.try_acquire().map_err(|_| Problem::busy())?;
+    let _place = http
+        .in_flight
+        .try_acquire()
+        .map_err(|_| Problem::busy(Refused::InFlight))?;
     match timeout(http.settings.handler_timeout, work).await {
         Ok(done) => done,
         Err(_) => Err(Problem::unavailable("The request took too long to answer.")),

@@ -15,7 +15,10 @@ use axum::{
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::http::{Http, api::LARGEST_BODY, problem::Problem};
+use crate::{
+    http::{Http, api::LARGEST_BODY, problem::Problem},
+    telemetry::metrics::Refused,
+};
 
 /// A body of up to this size is not counted any more once it was read: as many of them as are worked on at once are little.
 const SMALL: usize = 16 * 1024;
@@ -36,6 +39,11 @@ impl Bodies {
     pub(in crate::http) fn new(most: usize) -> Self {
         let held = Arc::default();
         Self { most, held }
+    }
+
+    /// How many bytes are held now.
+    pub(in crate::http) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     fn has_room_for(&self, bytes: u64) -> bool {
@@ -75,8 +83,11 @@ impl AsRef<[u8]> for Held {
 
 /// Reads the body of a write whole, unless nobody could do anything with it.
 pub(in crate::http) async fn read(http: &Http, request: Request) -> Result<Bytes, Problem> {
-    if http.in_flight.available_permits() == 0 || http.overload.is_full() {
-        return Err(Problem::busy());
+    if http.in_flight.available_permits() == 0 {
+        return Err(Problem::busy(Refused::InFlight));
+    }
+    if http.overload.is_full() {
+        return Err(Problem::busy(Refused::Writes));
     }
     let body = request.into_body();
     if !http.bodies.has_room_for(body.size_hint().lower()) {
@@ -121,5 +132,5 @@ async fn gather(bodies: &Bodies, mut body: Body) -> Result<Bytes, Problem> {
 }
 
 fn full() -> Problem {
-    Problem::unavailable("There are too many request bodies.")
+    Problem::unavailable("There are too many request bodies.").counted_as(Refused::Bodies)
 }

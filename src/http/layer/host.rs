@@ -6,7 +6,7 @@ use axum::{
 };
 
 use super::proxies;
-use crate::http::{Http, problem::Problem};
+use crate::http::{Http, accept::Connection, problem::Problem};
 
 /// The longest path and query together, in bytes.
 pub(in crate::http) const LONGEST_TARGET: usize = 8 * 1024;
@@ -34,7 +34,9 @@ pub(super) fn judge(http: &Http, request: &Request) -> Result<(), Problem> {
         ));
     }
     let allowed = &http.settings.allowed_hosts;
-    if allowed.is_empty() {
+    let connection = request.extensions().get::<Connection>();
+    // Names are for the API; whoever watches asks for an address, or for a name inside.
+    if allowed.is_empty() || connection.is_some_and(Connection::watches) {
         return Ok(());
     }
     // What a proxy calls us is its own affair; what counts is what it was asked for.

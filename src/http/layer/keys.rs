@@ -48,7 +48,8 @@ pub(in crate::http) async fn require(
     }
 }
 
-fn judge(http: &Http, scope: Scope, request: &Request) -> Result<(), Problem> {
+/// Whether a request came with a key which may do this.
+pub(in crate::http) fn judge(http: &Http, scope: Scope, request: &Request) -> Result<(), Problem> {
     let keyring = http.keyring()?;
     let extensions = request.extensions();
     if let Some(caller) = extensions.get::<Caller>() {

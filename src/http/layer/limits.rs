@@ -20,6 +20,7 @@ use crate::{
         problem::{Problem, whole_seconds},
     },
     limits::{Bucket, Standing},
+    telemetry::metrics::Refused,
 };
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -28,7 +29,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// What was found out of somebody who asks, until there is an answer.
 #[derive(Default)]
 pub(super) struct Visit {
-    /// The address that answers are counted for. There is none for probes, nor for this machine itself, on which there is
+    /// The address that answers are counted for. There is none for probes and those who only watch, nor for this machine itself, on which there is
     /// either the operator or a proxy that says nothing of its clients.
     address: Option<IpAddr>,
     /// Where the quotas stand that hold for this request.
@@ -38,7 +39,7 @@ pub(super) struct Visit {
 /// Whether an address is heard at all. Judged before anything else is looked at.
 pub(super) fn hear(http: &Http, request: &Request) -> Result<Visit, Problem> {
     let connection = request.extensions().get::<Connection>();
-    let counted = connection.filter(|connection| !connection.is_from_here());
+    let counted = connection.filter(|connection| !connection.is_from_here() && !connection.watches());
     let address = counted.map(Connection::client);
     let address = address.filter(|_| !ops::is_probe(request.uri().path()));
     if let Some(address) = address {
@@ -54,7 +55,8 @@ pub(super) fn hear(http: &Http, request: &Request) -> Result<Visit, Problem> {
 impl Visit {
     /// Counts the request for whose key it came with, or else for its address. Judged once it is known who asks.
     pub(super) fn judge(&mut self, http: &Http, request: &mut Request) -> Result<(), Problem> {
-        if ops::is_probe(request.uri().path()) {
+        let connection = request.extensions().get::<Connection>();
+        if ops::is_probe(request.uri().path()) || connection.is_some_and(Connection::watches) {
             return Ok(());
         }
         let creates = is_message(request);
@@ -110,7 +112,7 @@ fn refused(http: &Http, standing: &Standing) -> Problem {
         let limit = name(standing.bucket);
         tracing::warn!(limit, unsaid, "somebody asks too often");
     }
-    let problem = Problem::throttled_for(standing.left.more_in);
+    let problem = Problem::throttled_for(standing.left.more_in, which(standing.bucket));
     said(standing)
         .into_iter()
         .fold(problem, |problem, (name, value)| problem.with_header(name, value))
@@ -122,6 +124,17 @@ fn said(standing: &Standing) -> [(HeaderName, HeaderValue); 2] {
     let state = format!("\"{name}\";r={};t={}", left.units, whole_seconds(left.more_in));
     let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
     [(RATE_LIMIT_POLICY, value(policy)), (RATE_LIMIT, value(state))]
+}
+
+/// As it is counted.
+fn which(bucket: Bucket) -> Refused {
+    match bucket {
+        Bucket::Reads => Refused::Reads,
+        Bucket::Unauthorized => Refused::Unauthorized,
+        Bucket::NotFound => Refused::NotFound,
+        Bucket::Requests => Refused::KeyRequests,
+        Bucket::Messages => Refused::KeyMessages,
+    }
 }
 
 fn name(bucket: Bucket) -> &'static str {

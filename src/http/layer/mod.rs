@@ -23,6 +23,7 @@ use futures_util::FutureExt;
 
 use self::{cors::Cors, limits::Visit, observe::Observed};
 use super::{Http, problem::Problem};
+use crate::telemetry::traces;
 
 /// What a request passes before its route, and its answer after it. One layer of plain calls, because
 /// each layer of its own costs an allocation and a move of the whole request.
@@ -35,6 +36,7 @@ use super::{Http, problem::Problem};
 /// 6. Panics further in are caught: they end one request and not the others.
 pub(super) async fn around(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
     let observed = Observed::begin(&http, &request);
+    let _under_way = http.counts.enter();
     let mut request = linger::over(&http, request);
     proxies::heed(&http.settings, &mut request);
     let cors = Cors::of(&http, &request);
@@ -43,7 +45,8 @@ pub(super) async fn around(State(http): State<Arc<Http>>, request: Request, next
         (Err(problem), _) => problem.into_response(),
         (Ok(()), Some(preflight)) => preflight,
         (Ok(()), None) => {
-            let ran = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            let running = AssertUnwindSafe(next.run(request)).catch_unwind();
+            let ran = traces::within(observed.span(), running).await;
             ran.unwrap_or_else(|_| Problem::internal("a panic").into_response())
         }
     };

@@ -17,10 +17,13 @@ use crate::{
     clock::Stopwatch,
     http::{
         Http,
-        api::is_known,
+        api::{REPLAYED, is_known},
+        ops,
         problem::{Form, Problem},
         streams::Lasting,
     },
+    model::TraceParent,
+    telemetry::traces::Span,
 };
 
 /// What the lines of requests are filed under.
@@ -28,7 +31,11 @@ const TARGET: &str = "engagement::request";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// On every answer: it is data for a program, not a page, and nobody but the caller is to keep it.
+/// The client's span (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// On every answer: it is data for a program, not a page, and nobody but the caller is to keep it. What an answer says of
+/// these itself stays: the page at `/docs` is one, and has a policy of its own.
 const COMMON: [(HeaderName, HeaderValue); 7] = [
     (
         header::X_CONTENT_TYPE_OPTIONS,
@@ -63,6 +70,8 @@ pub(super) struct Observed {
     route: Option<MatchedPath>,
     /// How the client would read an error.
     form: Form,
+    /// What is traced of it, if anything is; ends with this.
+    span: Option<Span>,
 }
 
 impl Observed {
@@ -71,6 +80,7 @@ impl Observed {
         let (request_id, id_header) = name(http, request.headers());
         let method = request.method().clone();
         let route = request.extensions().get::<MatchedPath>().cloned();
+        let span = trace(http, request, route.as_ref(), &request_id);
         Self {
             watch,
             request_id,
@@ -78,7 +88,13 @@ impl Observed {
             method,
             route,
             form: Form::wanted(request.headers()),
+            span,
         }
+    }
+
+    /// In which the request is worked on.
+    pub(super) fn span(&self) -> Option<&Span> {
+        self.span.as_ref()
     }
 
     /// Shapes the error, if it is one, completes the headers and writes the log line.
@@ -86,8 +102,12 @@ impl Observed {
         let mut cause = None;
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             cause = problem.cause().map(str::to_owned);
+            if let Some(what) = problem.refused() {
+                http.counts.refused(what);
+            }
             response = with_headers_of(&response, problem.render(&self.request_id, self.form));
         }
+        self.count(http, &response);
         let id_header = self.id_header.clone();
         if response.extensions_mut().remove::<Lasting>().is_some() {
             let status = response.status();
@@ -104,7 +124,7 @@ impl Observed {
         let headers = response.headers_mut();
         headers.reserve(COMMON.len() + 3);
         for (name, value) in COMMON {
-            headers.insert(name, value);
+            headers.entry(name).or_insert(value);
         }
         headers.insert(REQUEST_ID, id_header);
         if http.settings.hsts {
@@ -117,6 +137,20 @@ impl Observed {
         response
     }
 
+    /// Counts what was answered, for the metrics.
+    fn count(&self, http: &Http, response: &Response) {
+        if !http.counts.are_on() {
+            return;
+        }
+        let route = self.route.as_ref().map(MatchedPath::as_str);
+        let (method, status) = (self.method.as_str(), response.status().as_u16());
+        http.counts.answered(method, route, status, self.watch.elapsed());
+        // Only what changes something is ever answered again, so reads do not pay for the look.
+        if !self.method.is_safe() && response.headers().contains_key(REPLAYED) {
+            http.counts.replayed();
+        }
+    }
+
     /// One line: never the path, which holds ids, and never the query, which holds what people look for.
     fn log(&self, status: StatusCode, cause: Option<&str>) {
         // A method can be any token; only those with a meaning are shown.
@@ -127,6 +161,9 @@ impl Observed {
         };
         let route = self.route.as_ref().map_or("(none)", MatchedPath::as_str);
         let status = status.as_u16();
+        if let Some(span) = &self.span {
+            span.answered(status);
+        }
         let duration_us = u64::try_from(self.watch.elapsed().as_micros()).unwrap_or(u64::MAX);
         let request_id = self.request_id.as_str();
         if status == 500 {
@@ -170,6 +207,23 @@ impl Drop for Logged {
     fn drop(&mut self) {
         self.observed.log(self.status, None);
     }
+}
+
+/// Begins the request's span, below the client's if it names one. Who only watches the process asks all the time, and is
+/// not traced.
+fn trace(http: &Http, request: &Request, route: Option<&MatchedPath>, request_id: &str) -> Option<Span> {
+    if !http.traces.is_on() || ops::PATHS.contains(&request.uri().path()) {
+        return None;
+    }
+    let method = request.method();
+    let method = is_known(method).then(|| method.as_str());
+    let mut named = request.headers().get_all(TRACEPARENT).iter();
+    let client = match (named.next(), named.next()) {
+        (Some(parent), None) => parent.to_str().ok().and_then(TraceParent::parse),
+        _ => None,
+    };
+    http.traces
+        .request(method, route.map(MatchedPath::as_str), client, request_id)
 }
 
 /// The client's name for the request if it is a plain one, else ours.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock::Stopwatch, http::problem::Problem};
+use crate::{clock::Stopwatch, http::problem::Problem, telemetry::metrics::Refused};
 
 /// A queue of this length in time is nobody's concern.
 const TOLERATED: Duration = Duration::from_millis(100);
@@ -81,6 +81,11 @@ impl Overload {
         is_full
     }
 
+    /// How many are let in at present.
+    pub(in crate::http) fn limit(&self) -> usize {
+        self.state().limit
+    }
+
     /// A turn, if it is not to be refused.
     pub(super) fn enter(&self) -> Result<Turn<'_>, Problem> {
         let begun = self.since.elapsed();
@@ -90,7 +95,7 @@ impl Overload {
                 begun,
             })
         } else {
-            Err(Problem::unavailable("The service is busy."))
+            Err(Problem::busy(Refused::Writes))
         }
     }
 

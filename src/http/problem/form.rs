@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{DETAIL, Details};
+use crate::http::openapi::schemas::ErrorStatus;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -82,23 +84,44 @@ fn refuses(parameter: &str) -> bool {
     quality.is_some_and(|(_, quality)| !quality.trim().parse::<f32>().is_ok_and(|quality| quality > 0.0))
 }
 
-#[derive(Serialize)]
-struct Envelope<'a> {
+/// An error.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(in crate::http) struct Envelope<'a> {
+    #[schema(value_type = ErrorStatus, inline)]
     status: &'static str,
+    /// The status code of the answer.
+    #[schema(minimum = 400, maximum = 599, example = 404)]
     code: u16,
+    /// Depends on nothing but the code.
+    #[schema(example = "Resource not found")]
     message: &'static str,
+    /// What is wrong: of a field under its name, of the body as a whole under `non_field_errors`, all else under `detail`.
+    #[schema(value_type = BTreeMap<String, Vec<String>>)]
     details: &'a Details,
 }
 
-#[derive(Serialize)]
-struct Rfc9457<'a> {
+/// An error as RFC 9457 has it, for those who name `application/problem+json` in `Accept`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(in crate::http) struct Rfc9457<'a> {
     #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
     kind: &'static str,
+    /// The reason phrase of the status.
+    #[schema(example = "Not Found")]
     title: &'static str,
+    #[schema(minimum = 400, maximum = 599, example = 404)]
     status: u16,
+    /// Missing where fields are at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "Not found.")]
     detail: Option<&'a str>,
+    /// As `details` of the other form.
+    #[schema(value_type = BTreeMap<String, Vec<String>>)]
     errors: &'a Details,
+    /// Leads to the request in the service's log.
+    #[schema(example = "a7cc8c28-1")]
     request_id: &'a str,
 }
 

@@ -132,6 +132,7 @@ impl Table {
                 ("final_event", Integer),
                 ("streamed", Integer),
                 ("owner_id", Id),
+                ("trace", Text),
             ],
             Self::Attempts => &[
                 ("message_id", Id),

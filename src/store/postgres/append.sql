@@ -4,7 +4,7 @@
 -- message ($7) under a lease ($8), and some of whose replies are claimed at once for a while ($10). Gives the dates of those
 -- that found a place, and whether somebody else's turn in their conversation has to be looked for. Due times go by the
 -- callers' dates if $9 says so, and by the server's clock otherwise. Replies have lanes ($11), options ($12) and owners
--- ($16), answers accounts ($13). A message has so many numbers of events ($14). One that has to have its own date ($15) and
+-- ($16) and traces ($17), answers accounts ($13). A message has so many numbers of events ($14). One that has to have its own date ($15) and
 -- cannot, as its conversation has a later one, finds no place.
 --
 -- What is to be remembered of it, and what is given, comes behind this (`messages.rs`).
@@ -20,10 +20,10 @@
 WITH asked AS MATERIALIZED (
     SELECT *, CASE WHEN $9 THEN said_at ELSE (extract(epoch FROM statement_timestamp()) * 1000000)::bigint END AS now
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::uuid[], $8::bigint[],
-                $10::bigint[], $11::text[], $12::text[], $13::text[], $15::boolean[], $16::uuid[])
+                $10::bigint[], $11::text[], $12::text[], $13::text[], $15::boolean[], $16::uuid[], $17::text[])
          WITH ORDINALITY
          AS asked (id, conversation_id, role, said_at, text, folded, reply_to, lease_token, lease, lane, options, account,
-                   exact, owner_id, place)
+                   exact, owner_id, trace, place)
 ), locked AS MATERIALIZED (
     SELECT id, last_seq, updated_at, last_event FROM conversations WHERE id = ANY ($2) ORDER BY id FOR UPDATE
 ), closed AS (
@@ -47,13 +47,13 @@ WITH asked AS MATERIALIZED (
                greatest(first_value(updated_at) OVER earlier, max(said_at) OVER earlier) AS at,
                count(lane) OVER earlier AS askers
         FROM (
-            SELECT id, conversation_id, role, said_at, text, folded, reply_to, lease, lane, options, owner_id, now, place,
-                   NULL::bigint AS last_seq, NULL::bigint AS updated_at, NULL::bigint AS last_event
+            SELECT id, conversation_id, role, said_at, text, folded, reply_to, lease, lane, options, owner_id, trace, now,
+                   place, NULL::bigint AS last_seq, NULL::bigint AS updated_at, NULL::bigint AS last_event
             FROM asked
             WHERE (reply_to IS NULL OR reply_to IN (SELECT message_id FROM closed))
                   AND (exact AND said_at < (SELECT updated_at FROM locked WHERE locked.id = conversation_id)) IS NOT TRUE
             UNION ALL
-            SELECT NULL, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, last_seq, updated_at, last_event
+            SELECT NULL, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, last_seq, updated_at, last_event
             FROM locked
         ) AS in_order
         WINDOW earlier AS (PARTITION BY conversation_id ORDER BY place)
@@ -64,14 +64,14 @@ WITH asked AS MATERIALIZED (
     SELECT id, conversation_id, seq, role, at, at, text, folded, reply_to FROM placed
 ), queued AS (
     INSERT INTO replies (message_id, conversation_id, run_after, created_at, status, attempts, lease_token, lease_until,
-                         started_at, lane, turn, options, queued_event, owner_id)
+                         started_at, lane, turn, options, queued_event, owner_id, trace)
     SELECT id, conversation_id, CASE WHEN waits THEN 9223372036854775807 ELSE now END, at,
            CASE WHEN lease IS NULL THEN 'queued' ELSE 'running' END,
            CASE WHEN lease IS NULL THEN 0 ELSE 1 END, CASE WHEN lease IS NULL THEN 0 ELSE 1 END, now + lease,
            CASE WHEN lease IS NOT NULL THEN greatest(at, now) END, lane, CASE WHEN lane IS NOT NULL THEN seq END, options,
-           seq * $14, owner_id
+           seq * $14, owner_id, trace
     FROM (SELECT id, conversation_id, role, CASE WHEN NOT waits THEN lease END AS lease, at, lane, seq, options, owner_id,
-                 waits, CASE WHEN $9 THEN at ELSE now END AS now
+                 trace, waits, CASE WHEN $9 THEN at ELSE now END AS now
           FROM placed) AS placed
     WHERE role = 'user'
 ), moved AS (

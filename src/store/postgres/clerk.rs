@@ -18,13 +18,14 @@ use super::{
     replies::micros,
     telling::{self, Doubts, Telling, Told},
     turns,
-    writer::{Creation, Creations, GROUP, Request, Said, Sayings, Tellings},
+    writer::{Creation, Creations, GROUP, Request, Said, Sayings, Tellings, Waiting},
 };
 use crate::{
     clock::Seldom,
     model::{ClaimedReply, Finished, Lease, NewMessage, Role},
     shutdown::Shutdown,
     store::{Error, Result},
+    telemetry::metrics::StoreMetrics,
 };
 
 /// How often a group is tried again that a deadlock has rolled back.
@@ -40,11 +41,12 @@ pub(super) struct Clerk {
     /// While the server is away, groups are small and many.
     pub(super) complaints: Arc<Seldom>,
     pub(super) doubts: Arc<Doubts>,
+    pub(super) metrics: StoreMetrics,
 }
 
 impl Clerk {
     /// Writes what waits, until the tasks are asked to end.
-    pub(super) async fn serve(self, queue: Arc<Mutex<mpsc::Receiver<Request>>>, tasks: Shutdown) {
+    pub(super) async fn serve(self, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>, tasks: Shutdown) {
         let mut group = Vec::with_capacity(GROUP);
         loop {
             tokio::select! {
@@ -69,7 +71,8 @@ impl Clerk {
                 return;
             }
             let (mut creations, mut sayings, mut tellings) = (Vec::new(), Vec::new(), Vec::new());
-            for request in group.drain(..) {
+            for Waiting { request, since } in group.drain(..) {
+                self.metrics.waited(since.elapsed());
                 match request {
                     Request::Create(creation, answer) => creations.push((creation, answer)),
                     Request::Say(saying, answer) => sayings.push((saying, answer)),
@@ -88,7 +91,10 @@ impl Clerk {
             }
             let creations: Vec<_> = group.iter().map(|(creation, _)| creation).collect();
             let created = match self.link.session().await {
-                Ok(session) => match conversations::create_all(&session, &creations).await {
+                Ok(session) => match self
+                    .measured(group.len(), conversations::create_all(&session, &creations))
+                    .await
+                {
                     Err(Problem::Lost(reason)) => {
                         self.look_up_conversations(&session, &creations, reason).await
                     }
@@ -161,7 +167,8 @@ impl Clerk {
     /// Appends a group. Gives what became of those that could be appended.
     async fn try_say(&self, session: &Session, group: &Sayings) -> Result<HashMap<Uuid, Fate>, Problem> {
         let sayings: Vec<_> = group.iter().map(|(saying, _)| saying).collect();
-        messages::append_all(session, &sayings, self.trusts_caller).await
+        let append = messages::append_all(session, &sayings, self.trusts_caller);
+        self.measured(group.len(), append).await
     }
 
     async fn look_up_messages(
@@ -274,7 +281,8 @@ impl Clerk {
                 }
             };
             let tellings: Vec<_> = group.iter().map(|(telling, _)| telling).collect();
-            match telling::tell_all(&session, &tellings).await {
+            let tell = telling::tell_all(&session, &tellings);
+            match self.measured(tellings.len(), tell).await {
                 Ok(told) => {
                     let again = self.answer_tellings(group, |telling| {
                         let told = told.get(&telling.lease.message.as_uuid()).copied();
@@ -386,5 +394,6 @@ fn first_claim(new: &NewMessage) -> ClaimedReply {
         prompt: new.text.clone(),
         lane: new.reply.lane.clone(),
         owner: new.reply.owner,
+        trace: new.reply.trace,
     }
 }

@@ -11,8 +11,8 @@ use super::{
     tx::Tx,
 };
 use crate::{
-    model::{Attempt, ConversationId, MessageId, MessageText, Owner, Reply, Retried, Role, Timestamp},
-    store::{NEVER, Once, Result, timeline::Kind},
+    model::{Attempt, ConversationId, MessageId, MessageText, NewReply, Reply, Retried, Role, Timestamp},
+    store::{NEVER, Once, Result, codec, timeline::Kind},
 };
 
 pub(super) async fn cancel(
@@ -46,8 +46,7 @@ pub(super) async fn retry(
     store: &PostgresStore,
     conversation: ConversationId,
     message: MessageId,
-    lane: Option<String>,
-    owner: Owner,
+    asked: NewReply,
     now: Timestamp,
     once: Option<Once<Reply>>,
 ) -> Result<Retried> {
@@ -61,7 +60,7 @@ pub(super) async fn retry(
                 if !is_there {
                     return Ok(Retried::NoReply);
                 }
-                let retried = retry_in(tx, (conversation, message), lane, owner, now, clock).await?;
+                let retried = retry_in(tx, (conversation, message), asked, now, clock).await?;
                 if let Retried::Queued(reply) = &retried {
                     once::remember(tx, once, reply).await?;
                 }
@@ -76,8 +75,7 @@ pub(super) async fn retry(
 async fn retry_in(
     tx: &Tx<'_>,
     (conversation, message): (ConversationId, MessageId),
-    lane: Option<String>,
-    owner: Owner,
+    asked: NewReply,
     now: Timestamp,
     clock: Option<i64>,
 ) -> Result<Retried, Problem> {
@@ -108,7 +106,7 @@ async fn retry_in(
          UPDATE replies
          SET status = 'queued', lost_leases = 0, retries = 0, error_code = NULL, error_message = NULL, account = NULL,
              started_at = NULL, finished_at = NULL, tries = tries + 1, queued_event = $4, lane = $3,
-             owner_id = $7,
+             owner_id = $7, trace = $8,
              turn = CASE WHEN $3::text IS NOT NULL THEN (SELECT seq FROM messages WHERE id = $1) END,
              run_after = CASE WHEN $3 IS NOT NULL
                                    AND EXISTS (SELECT FROM replies AS others
@@ -120,11 +118,12 @@ async fn retry_in(
         &[
             &message.as_uuid(),
             &conversation.as_uuid(),
-            &lane,
+            &asked.lane,
             &events::signed(number),
             &clock,
             &NEVER,
-            &keys::owner_column(owner),
+            &keys::owner_column(asked.owner),
+            &codec::trace_to_text(asked.trace),
         ],
     )
     .await?;

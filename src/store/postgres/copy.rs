@@ -205,7 +205,7 @@ fn read(table: Table, found: &Found) -> Result<Row, Problem> {
 }
 
 /// Turns rows into columns, as `unnest` wants them.
-fn pivot(table: Table, rows: Vec<Row>) -> Result<Vec<Box<dyn ToSql + Sync + Send>>> {
+pub(super) fn pivot(table: Table, rows: Vec<Row>) -> Result<Vec<Box<dyn ToSql + Sync + Send>>> {
     let columns = table.columns().iter();
     let mut rows: Vec<_> = rows.into_iter().map(Vec::into_iter).collect();
     columns

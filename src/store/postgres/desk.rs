@@ -8,8 +8,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{connection::Session, error::Problem, link::Link};
 use crate::{
+    clock::Stopwatch,
     shutdown::Shutdown,
     store::{Error, Result},
+    telemetry::metrics::{Pool, StoreMetrics},
 };
 
 /// Requests that may wait. Callers beyond that wait for a place.
@@ -24,21 +26,42 @@ pub(super) enum Abandoned {
     IsCancelled,
 }
 
+/// How long requests wait for a session.
+#[derive(Clone)]
+pub(super) struct Waits {
+    metrics: StoreMetrics,
+    pool: Pool,
+}
+
+impl Waits {
+    pub(super) fn of(metrics: &StoreMetrics, pool: Pool) -> Self {
+        let metrics = metrics.clone();
+        Self { metrics, pool }
+    }
+}
+
 /// A queue before a few sessions.
 #[derive(Clone)]
 pub(super) struct Desk {
-    queue: mpsc::Sender<Box<dyn Request>>,
+    queue: mpsc::Sender<Waiting>,
     abandoned: Abandoned,
+}
+
+/// A request in the queue, and since when.
+struct Waiting {
+    request: Box<dyn Request>,
+    since: Stopwatch,
 }
 
 impl Desk {
     /// Serves requests on these links, until the tasks are asked to end and nothing waits any more.
-    pub(super) fn start(links: &[Link], abandoned: Abandoned, tasks: &Shutdown) -> Self {
+    pub(super) fn start(links: &[Link], abandoned: Abandoned, waits: &Waits, tasks: &Shutdown) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE);
         let requests = Arc::new(Mutex::new(requests));
         for link in links {
             let (link, all) = (link.clone(), links.to_owned());
-            tasks.spawn(serve(link, all, Arc::clone(&requests), tasks.clone()));
+            let requests = Arc::clone(&requests);
+            tasks.spawn(serve(link, all, requests, waits.clone(), tasks.clone()));
         }
         Self { queue, abandoned }
     }
@@ -56,14 +79,18 @@ impl Desk {
             answer,
             abandoned: self.abandoned,
         };
-        self.queue.send(Box::new(call)).await.map_err(|_| closed())?;
+        let waiting = Waiting {
+            request: Box::new(call),
+            since: Stopwatch::start(),
+        };
+        self.queue.send(waiting).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }
 }
 
-type Requests = Arc<Mutex<mpsc::Receiver<Box<dyn Request>>>>;
+type Requests = Arc<Mutex<mpsc::Receiver<Waiting>>>;
 
-async fn serve(link: Link, all: Vec<Link>, requests: Requests, tasks: Shutdown) {
+async fn serve(link: Link, all: Vec<Link>, requests: Requests, waits: Waits, tasks: Shutdown) {
     loop {
         tokio::select! {
             () = link.turn(&all) => {}
@@ -84,7 +111,10 @@ async fn serve(link: Link, all: Vec<Link>, requests: Requests, tasks: Shutdown) 
             }
         };
         match next {
-            Some(request) => request.run(&link).await,
+            Some(Waiting { request, since }) => {
+                waits.metrics.pool_waited(waits.pool, since.elapsed());
+                request.run(&link).await;
+            }
             None => return,
         }
     }

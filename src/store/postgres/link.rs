@@ -16,7 +16,7 @@ use super::{
     connection::{Connector, Driver, GRACE, Session},
     error::{Problem, shown},
 };
-use crate::{ids::IdSource, shutdown::Shutdown};
+use crate::{ids::IdSource, shutdown::Shutdown, store::vitals::Connections};
 
 /// The first pause before another try to connect; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -136,6 +136,15 @@ impl Link {
         let mut state = self.state.clone();
         // An error means that the link was closed before it was ever open; whoever waits has a deadline.
         let _ = state.wait_for(|state| matches!(state, State::Up(_))).await;
+    }
+}
+
+/// How many of these links have a session.
+pub(super) fn count(name: &'static str, links: &[Link]) -> Connections {
+    Connections {
+        name,
+        connections: links.len(),
+        up: links.iter().filter(|link| link.up().is_some()).count(),
     }
 }
 

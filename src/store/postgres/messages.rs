@@ -148,12 +148,12 @@ const APPEND_ONCE: &str = append!(
     concat!(
         ", remembered AS (",
         remembering!(
-            "$17",
             "$18",
             "$19",
             "$20",
             "$21",
             "$22",
+            "$23",
             "(subject IN (SELECT id FROM placed)) IS TRUE"
         ),
         ") "
@@ -203,6 +203,7 @@ pub(super) async fn append_all(
     });
     let exact = each(sayings, |saying| saying.once.is_some());
     let owners = each(sayings, |saying| keys::owner_column(saying.new.reply.owner));
+    let traces = each(sayings, |saying| codec::trace_to_text(saying.new.reply.trace));
     let mut records = Records::default();
     for (saying, date) in sayings.iter().zip(&dates) {
         if let Some(once) = &saying.once {
@@ -227,6 +228,7 @@ pub(super) async fn append_all(
         &events::PER_MESSAGE,
         &exact,
         &owners,
+        &traces,
     ];
     let placed = if records.is_empty() {
         db.rows(APPEND, &params).await?

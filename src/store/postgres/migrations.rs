@@ -50,6 +50,7 @@ const SCRIPTS: [(&str, &str, Option<Step>); MIGRATIONS.len()] = [
     script!("0006_copies", None),
     script!("0007_events", None),
     script!("0008_keys", None),
+    script!("0009_traces", None),
 ];
 
 pub(super) async fn status(db: &Session) -> Result<Vec<MigrationState>, OpenError> {

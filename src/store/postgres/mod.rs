@@ -37,9 +37,11 @@ mod sweeps;
 mod tables;
 mod telling;
 mod tls;
+mod transfer;
 mod turns;
 mod tx;
 mod url;
+mod vitals;
 mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -50,6 +52,7 @@ use tokio::{sync::Notify, time::timeout};
 pub use copy::{PostgresArchive, copy_name};
 pub use keys::PostgresKeys;
 pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status, validate};
+pub use transfer::PostgresTransfer;
 
 use self::{
     connection::Connector,
@@ -62,7 +65,7 @@ use self::{
     writer::Writer,
 };
 use super::{Result, Store};
-use crate::{model::Timestamp, shutdown::Shutdown};
+use crate::{model::Timestamp, shutdown::Shutdown, telemetry::metrics::StoreMetrics};
 
 /// How many sessions carry out writes that are not grouped: claims, deletions, heartbeats.
 const DESK: usize = 2;
@@ -92,6 +95,8 @@ pub struct Options {
     pub insist_on_durability: bool,
     /// Whose clock leases go by.
     pub lease_clock: LeaseClock,
+    /// What is measured.
+    pub metrics: StoreMetrics,
 }
 
 /// Whose clock leases and due times go by.
@@ -115,6 +120,7 @@ impl Options {
             scan_deadline: Duration::from_secs(15),
             insist_on_durability: false,
             lease_clock: LeaseClock::Database,
+            metrics: StoreMetrics::default(),
         }
     }
 }
@@ -165,8 +171,9 @@ impl PostgresStore {
         let groups: Vec<_> = (0..options.writers.max(1)).map(open).collect();
         let desk: Vec<_> = (0..DESK).map(|at| open(at + 1)).collect();
         let trusts_caller = options.lease_clock == LeaseClock::Caller;
-        let writer = Writer::start(&groups, &desk, &notices, trusts_caller, &workers);
-        let readers = Readers::start(&short, &long, options.readers, (&links, &workers));
+        let metrics = &options.metrics;
+        let writer = Writer::start(&groups, &desk, &notices, trusts_caller, metrics, &workers);
+        let readers = Readers::start(&short, &long, options, (&links, &workers));
         let replica = match &options.replica_url {
             Some(url) => Some(open_replica(url, options, (&links, &workers))?),
             None => None,
@@ -221,5 +228,5 @@ fn open_replica(url: &str, options: &Options, tasks: (&Shutdown, &Shutdown)) -> 
         connector(options.statement_timeout)?,
         connector(options.scan_deadline)?,
     );
-    Ok(Readers::start(&short, &long, options.readers, tasks))
+    Ok(Readers::start(&short, &long, options, tasks))
 }

@@ -13,13 +13,18 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
+    Options,
     connection::{Connector, Session},
-    desk::{Abandoned, Desk},
+    desk::{Abandoned, Desk, Waits},
     error::Problem,
-    link::{Ears, Link},
+    link::{self, Ears, Link},
     lookups::Lookups,
 };
-use crate::{shutdown::Shutdown, store::Result};
+use crate::{
+    shutdown::Shutdown,
+    store::{Result, vitals::Connections},
+    telemetry::metrics::Pool,
+};
 
 /// How many long reads run at once: they must leave the server to everybody else.
 const SCANS: usize = 2;
@@ -45,7 +50,7 @@ impl Readers {
     pub(super) fn start(
         short: &Connector,
         long: &Connector,
-        count: usize,
+        options: &Options,
         tasks: (&Shutdown, &Shutdown),
     ) -> Self {
         let (links, workers) = tasks;
@@ -58,13 +63,14 @@ impl Readers {
                 .map(|_| Link::open(connector.clone(), quiet(), links))
                 .collect()
         };
-        let (shared, long) = (open(short, count.max(1)), open(long, SCANS));
+        let (shared, long) = (open(short, options.readers.max(1)), open(long, SCANS));
+        let waits = Waits::of(&options.metrics, Pool::Scans);
         Self {
             lookups: Lookups::start(&shared, Link::longest_wait(short), workers),
             shared,
             longest_wait: Link::longest_wait(short),
             next: AtomicUsize::new(0),
-            scans: Desk::start(&long, Abandoned::IsCancelled, workers),
+            scans: Desk::start(&long, Abandoned::IsCancelled, &waits, workers),
             long,
         }
     }
@@ -130,6 +136,11 @@ impl Readers {
             .filter_map(Link::up)
             .for_each(|session| session.condemn());
         Err(Problem::unavailable("the server does not answer"))
+    }
+
+    /// The connections that there are, for short reads and for long ones.
+    pub(super) fn connections(&self, short: &'static str, long: &'static str) -> [Connections; 2] {
+        [link::count(short, &self.shared), link::count(long, &self.long)]
     }
 
     /// Answers once every connection was opened.

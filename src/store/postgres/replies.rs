@@ -156,9 +156,9 @@ async fn claim_in(
                  FROM due CROSS JOIN clock
                  WHERE replies.message_id = due.message_id
                  RETURNING replies.message_id, replies.conversation_id, lease_token, attempts, retries, lane,
-                           owner_id
+                           owner_id, trace
              )
-             SELECT message_id, claimed.conversation_id, lease_token, attempts, retries, text, lane, owner_id
+             SELECT message_id, claimed.conversation_id, lease_token, attempts, retries, text, lane, owner_id, trace
              FROM claimed JOIN messages ON messages.id = claimed.message_id",
             &[&limit, &now, &lease, &full],
         )
@@ -178,6 +178,7 @@ fn claimed_from_row(row: &Row) -> Result<ClaimedReply, Problem> {
         prompt: MessageText::from_stored(row.try_get(5)?),
         lane: row.try_get(6)?,
         owner: keys::owner(row.try_get(7)?),
+        trace: codec::trace_from_text(row.try_get(8)?),
     })
 }
 

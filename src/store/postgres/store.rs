@@ -14,8 +14,8 @@ use super::{
 use crate::{
     model::{
         ApiKey, Attempt, AuditEntry, ClaimedReply, Context, Conversation, ConversationChange, ConversationId,
-        Finished, KeyId, Lease, Message, MessageId, MessageQuery, NewConversation, NewMessage, Outcome,
-        Owner, Progress, Reply, ReplyOptions, Retried, Rotated, Successor, Swept, Timestamp, Told,
+        Finished, KeyId, Lease, Message, MessageId, MessageQuery, NewConversation, NewMessage, NewReply,
+        Outcome, Owner, Progress, Reply, ReplyOptions, Retried, Rotated, Successor, Swept, Timestamp, Told,
     },
     store::{
         Claimant, ConversationStore, EventStore, KeyChanges, KeyStore, News, Once, OnceStore, PageAnswer,
@@ -147,12 +147,11 @@ impl ReplyStore for PostgresStore {
         &self,
         conversation: ConversationId,
         message: MessageId,
-        lane: Option<String>,
-        owner: Owner,
+        asked: NewReply,
         now: Timestamp,
         once: Option<Once<Reply>>,
     ) -> Result<Retried> {
-        control::retry(self, conversation, message, lane, owner, now, once).await
+        control::retry(self, conversation, message, asked, now, once).await
     }
 
     async fn attempts(

@@ -44,7 +44,7 @@ pub(super) fn select(table: Table) -> &'static str {
             "-- copy: rows
              SELECT message_id, conversation_id, status, run_after, attempts, lost_leases, retries, lease_token,
                     lease_until, error_code, error_message, created_at, started_at, finished_at, lane, turn,
-                    options, account, tries, queued_event, final_event, streamed, owner_id
+                    options, account, tries, queued_event, final_event, streamed, owner_id, trace
              FROM (SELECT *, sum(coalesce(octet_length(options), 0)) OVER in_front AS bytes
                    FROM (SELECT * FROM replies WHERE message_id >= $1 AND $2::bigint IS NOT NULL
                          ORDER BY message_id LIMIT $3) AS next
@@ -228,12 +228,12 @@ pub(super) fn insert(table: Table) -> &'static str {
              INSERT INTO replies (message_id, conversation_id, status, run_after, attempts, lost_leases, retries,
                                   lease_token, lease_until, error_code, error_message, created_at, started_at,
                                   finished_at, lane, turn, options, account, tries, queued_event, final_event,
-                                  streamed, owner_id)
+                                  streamed, owner_id, trace)
              SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],
                                   $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::bigint[],
                                   $13::bigint[], $14::bigint[], $15::text[], $16::bigint[], $17::text[],
                                   $18::text[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[],
-                                  $23::uuid[])"
+                                  $23::uuid[], $24::text[])"
         }
         Table::Attempts => {
             "-- copy: add

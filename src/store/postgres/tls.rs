@@ -1,6 +1,6 @@
 //! TLS to the server, and whom to believe.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -9,11 +9,12 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::{Target, Verify};
+use crate::tls;
 
 /// Makes the TLS side of connections to this server.
 pub(super) fn connector(target: &Target) -> Result<MakeRustlsConnect, String> {
@@ -42,29 +43,12 @@ pub(super) fn connector(target: &Target) -> Result<MakeRustlsConnect, String> {
 }
 
 fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    match file {
-        Some(path) => {
-            let failed = |cause: String| format!("sslrootcert: cannot read {}: {cause}", path.display());
-            let pem = fs::read(path).map_err(|cause| failed(cause.to_string()))?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|cause| failed(cause.to_string()))?;
-                roots
-                    .add(certificate)
-                    .map_err(|cause| failed(cause.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(failed("it holds no certificate".to_owned()));
-            }
+    tls::roots(file).map_err(|problem| match problem {
+        tls::Problem::Authorities(problem) => format!("sslrootcert: {problem}"),
+        tls::Problem::System(_) => {
+            "this system trusts no authority: name one with sslrootcert=FILE".to_owned()
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err("this system trusts no authority: name one with sslrootcert=FILE".to_owned());
-            }
-        }
-    }
-    Ok(roots)
+    })
 }
 
 /// What `sslmode` asks for below `verify-full`: encryption, with anybody or with anybody whom the authority knows.

@@ -14,17 +14,18 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::{
     clerk::Clerk,
     connection::Session,
-    desk::{Abandoned, Desk},
+    desk::{Abandoned, Desk, Waits},
     error::Problem,
-    link::Link,
+    link::{self, Link},
     notices::Notices,
     telling::{Doubts, Telling},
 };
 use crate::{
-    clock::Seldom,
+    clock::{Seldom, Stopwatch},
     model::{Conversation, Finished, Lease, Message, NewConversation, NewMessage},
     shutdown::Shutdown,
-    store::{Claimant, Error, Once, Result},
+    store::{Claimant, Error, Once, Result, vitals::Connections},
+    telemetry::metrics::{Pool, StoreMetrics},
 };
 
 /// The most requests in one commit: bounds how long the first of them waits.
@@ -75,14 +76,21 @@ pub(super) enum Request {
     Tell(Telling, oneshot::Sender<Result<Finished>>),
 }
 
+/// A request in the queue, and since when.
+pub(super) struct Waiting {
+    pub(super) request: Request,
+    pub(super) since: Stopwatch,
+}
+
 pub(super) type Creations = Vec<(Creation, oneshot::Sender<Result<Conversation>>)>;
 pub(super) type Sayings = Vec<(Saying, oneshot::Sender<Result<Said>>)>;
 pub(super) type Tellings = Vec<(Telling, oneshot::Sender<Result<Finished>>)>;
 
 pub(super) struct Writer {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Waiting>,
     desk: Desk,
-    links: Vec<Link>,
+    /// Those of the groups, and those of the desk.
+    links: [Vec<Link>; 2],
     doubts: Arc<Doubts>,
 }
 
@@ -93,11 +101,12 @@ impl Writer {
         desk: &[Link],
         notices: &Notices,
         trusts_caller: bool,
+        metrics: &StoreMetrics,
         tasks: &Shutdown,
     ) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
-        let links = groups.iter().chain(desk).cloned().collect();
+        let waits = Waits::of(metrics, Pool::Desk);
         let complaints = Arc::new(Seldom::every(Duration::from_secs(1)));
         let doubts = Arc::<Doubts>::default();
         for link in groups {
@@ -108,13 +117,14 @@ impl Writer {
                 trusts_caller,
                 complaints: Arc::clone(&complaints),
                 doubts: Arc::clone(&doubts),
+                metrics: metrics.clone(),
             };
             tasks.spawn(clerk.serve(Arc::clone(&queue), tasks.clone()));
         }
         Self {
             requests,
-            desk: Desk::start(desk, Abandoned::GoesOn, tasks),
-            links,
+            desk: Desk::start(desk, Abandoned::GoesOn, &waits, tasks),
+            links: [groups.to_owned(), desk.to_owned()],
             doubts,
         }
     }
@@ -155,15 +165,21 @@ impl Writer {
 
     /// Whether there are connections to write on.
     pub(super) async fn check(&self) -> Result<(), Problem> {
-        for link in &self.links {
+        for link in self.links.iter().flatten() {
             link.session().await?;
         }
         Ok(())
     }
 
+    /// The connections that there are.
+    pub(super) fn connections(&self) -> [Connections; 2] {
+        let [groups, desk] = &self.links;
+        [link::count("groups", groups), link::count("desk", desk)]
+    }
+
     /// Answers once every connection was opened.
     pub(super) async fn opened(&self) {
-        for link in &self.links {
+        for link in self.links.iter().flatten() {
             link.opened().await;
         }
     }
@@ -171,7 +187,27 @@ impl Writer {
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request) -> Result<T> {
         let closed = || Error::Unavailable("it is closing".to_owned());
         let (answer, answered) = oneshot::channel();
-        self.requests.send(request(answer)).await.map_err(|_| closed())?;
+        let waiting = Waiting {
+            request: request(answer),
+            since: Stopwatch::start(),
+        };
+        self.requests.send(waiting).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
+    }
+}
+
+impl Clerk {
+    /// Runs the statement of a group of so many writes, which commits it.
+    pub(super) async fn measured<T>(
+        &self,
+        writes: usize,
+        statement: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let watch = Stopwatch::start();
+        let done = statement.await;
+        if done.is_ok() {
+            self.metrics.committed(writes, watch.elapsed());
+        }
+        done
     }
 }

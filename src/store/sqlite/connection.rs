@@ -10,7 +10,7 @@ const READER_CACHE_KIB: u32 = 2 * 1024;
 
 /// Pages (of 4 KiB) in the write-ahead log before it is copied into the database: large enough that
 /// a hot page is copied once for many commits, small enough that a restart is instant.
-const CHECKPOINT_PAGES: u32 = 4_000;
+pub(super) const CHECKPOINT_PAGES: u32 = 4_000;
 
 /// What the write-ahead log is cut back to after a long reader made it grow.
 const LOG_LIMIT_BYTES: u32 = 64 * 1024 * 1024;

@@ -9,8 +9,8 @@ use super::{
     writer::Tx,
 };
 use crate::{
-    model::{Attempt, ConversationId, MessageId, MessageText, Owner, Reply, Retried, Role, Timestamp},
-    store::{Once, Result, timeline::Kind},
+    model::{Attempt, ConversationId, MessageId, MessageText, NewReply, Reply, Retried, Role, Timestamp},
+    store::{Once, Result, codec, timeline::Kind},
 };
 
 pub(super) async fn cancel(
@@ -38,8 +38,7 @@ pub(super) async fn retry(
     store: &SqliteStore,
     conversation: ConversationId,
     message: MessageId,
-    lane: Option<String>,
-    owner: Owner,
+    asked: NewReply,
     now: Timestamp,
     once: Option<Once<Reply>>,
 ) -> Result<Retried> {
@@ -69,7 +68,7 @@ pub(super) async fn retry(
                  FROM replies WHERE message_id = ?1",
             )?
             .execute([message.as_bytes()])?;
-            let due = match lane {
+            let due = match asked.lane {
                 None => now.as_micros(),
                 Some(_) => turns::due(tx, conversation, now)?,
             };
@@ -77,10 +76,18 @@ pub(super) async fn retry(
                 "UPDATE replies
                  SET status = 'queued', run_after = ?2, lost_leases = 0, retries = 0, error_code = NULL, error_message = NULL,
                      account = NULL, started_at = NULL, finished_at = NULL, tries = tries + 1, queued_event = ?3, lane = ?4, owner_id = ?5,
+                     trace = ?6,
                      turn = CASE WHEN ?4 IS NULL THEN NULL ELSE (SELECT seq FROM messages WHERE id = ?1) END
                  WHERE message_id = ?1",
             )?
-            .execute((message.as_bytes(), due, number, lane, keys::owner_column(owner)))?;
+            .execute((
+                message.as_bytes(),
+                due,
+                number,
+                asked.lane,
+                keys::owner_column(asked.owner),
+                codec::trace_to_text(asked.trace),
+            ))?;
             tx.wake_workers();
             let Some(reply) = read_in(tx, conversation, message)? else {
                 return Ok(Retried::NoReply);

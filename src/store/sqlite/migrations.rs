@@ -32,6 +32,7 @@ const SCRIPTS: [(&str, &str, Option<Step>); MIGRATIONS.len()] = [
     script!("0006_copies", None),
     script!("0007_events", None),
     script!("0008_keys", None),
+    script!("0009_traces", None),
 ];
 
 pub(super) fn status(db: &Connection) -> Result<Vec<MigrationState>, OpenError> {
@@ -121,7 +122,8 @@ fn has_history(db: &Connection) -> rusqlite::Result<bool> {
     )
 }
 
-fn current(db: &Connection) -> rusqlite::Result<u32> {
+/// The last migration that was applied, 0 if there is none.
+pub(super) fn current(db: &Connection) -> rusqlite::Result<u32> {
     if !has_history(db)? {
         return Ok(0);
     }
@@ -132,7 +134,8 @@ fn current(db: &Connection) -> rusqlite::Result<u32> {
     )
 }
 
-fn refuse_too_new(db: &Connection) -> Result<(), OpenError> {
+/// Refuses a schema that this program cannot work with.
+pub(super) fn refuse_too_new(db: &Connection) -> Result<(), OpenError> {
     if !has_history(db)? {
         return Ok(());
     }

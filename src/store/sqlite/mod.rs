@@ -5,11 +5,13 @@
 //! one of a few read-only connections (`readers`); what can be long runs on a blocking thread with
 //! a deadline. No read transaction is ever held across an await.
 
+mod backup;
 mod connection;
 mod context;
 mod control;
 mod conversations;
 mod copy;
+mod django;
 mod error;
 mod events;
 mod keys;
@@ -22,11 +24,14 @@ mod purge;
 mod readers;
 mod replies;
 mod request;
+mod restore;
 mod settle;
 mod store;
 mod sweep;
 mod tables;
+mod transfer;
 mod turns;
+mod vitals;
 mod writer;
 
 use std::{
@@ -37,12 +42,17 @@ use std::{
 
 use tokio::sync::Notify;
 
+pub use backup::{BackupError, BackupProgress, Saved, back_up};
 pub use copy::{SqliteArchive, copy_name};
+pub use django::DjangoFile;
 pub use keys::SqliteKeys;
 pub use open::{OpenError, check_integrity, migrate, refuse_unfinished, status};
+pub use restore::{Restored, restore};
+pub use transfer::SqliteTransfer;
 
 use self::{open::ServerLock, readers::Readers, writer::Writer};
 use super::News;
+use crate::telemetry::metrics::StoreMetrics;
 
 /// How to open the database.
 #[derive(Debug, Clone)]
@@ -55,6 +65,8 @@ pub struct Options {
     pub scan_deadline: Duration,
     /// How long a write waits for another process's lock.
     pub busy_timeout: Duration,
+    /// What is measured.
+    pub metrics: StoreMetrics,
 }
 
 impl Options {
@@ -65,6 +77,7 @@ impl Options {
             readers: 4,
             scan_deadline: Duration::from_secs(15),
             busy_timeout: Duration::from_secs(5),
+            metrics: StoreMetrics::default(),
         }
     }
 }
@@ -74,6 +87,7 @@ impl Options {
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    path: PathBuf,
     wakeups: Arc<Notify>,
     call_offs: Arc<Notify>,
     news: News,
@@ -94,12 +108,19 @@ impl SqliteStore {
         // Deletions that the last run did not finish.
         let purging = purge::is_due(&connection)?;
         let news = News::default();
-        let writer = Writer::start(connection, Arc::clone(&wakeups), news.clone(), purging)
-            .map_err(OpenError::Thread)?;
+        let writer = Writer::start(
+            connection,
+            Arc::clone(&wakeups),
+            news.clone(),
+            purging,
+            options.metrics.clone(),
+        )
+        .map_err(OpenError::Thread)?;
         let readers = Readers::open(options)?;
         Ok(Self {
             writer,
             readers,
+            path: options.path.clone(),
             wakeups,
             call_offs: Arc::default(),
             news,

@@ -173,7 +173,11 @@ pub fn status(path: &Path) -> Result<Vec<MigrationState>, OpenError> {
 /// Looks at every page, index and reference. Gives what is wrong, nothing if all is well.
 pub fn check_integrity(path: &Path) -> Result<Vec<String>, OpenError> {
     let path = existing(path)?;
-    let db = open(&path)?;
+    Ok(problems(&open(&path)?)?)
+}
+
+/// What is wrong with a database, nothing if all is well.
+pub(super) fn problems(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut problems: Vec<String> = db
         .prepare("PRAGMA integrity_check")?
         .query_map((), |row| row.get(0))?
@@ -188,7 +192,7 @@ pub fn check_integrity(path: &Path) -> Result<Vec<String>, OpenError> {
             .into_iter()
             .map(|table| format!("a row of {table} refers to one that is gone")),
     );
-    problems.extend(purge::strays(&db)?);
+    problems.extend(purge::strays(db)?);
     Ok(problems)
 }
 
@@ -287,7 +291,8 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(directory.canonicalize().map_err(failed)?.join(name))
 }
 
-fn private() -> OpenOptions {
+/// A file that only its owner can read.
+pub(super) fn private() -> OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);

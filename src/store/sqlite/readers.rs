@@ -12,6 +12,7 @@ use super::{OpenError, Options, connection};
 use crate::{
     clock::Stopwatch,
     store::{Error, Result},
+    telemetry::metrics::Pool,
 };
 
 /// How many long reads run at once: they must leave the processors to everybody else.
@@ -63,10 +64,12 @@ impl Readers {
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let closed = || Error::Unavailable("it is closing".to_owned());
+        let waiting = Stopwatch::start();
         let permit = Arc::clone(&self.scan_permits)
             .acquire_owned()
             .await
             .map_err(|_| closed())?;
+        self.options.metrics.pool_waited(Pool::Scans, waiting.elapsed());
         let scans = Arc::clone(&self.scans);
         let options = self.options.clone();
         let abandoned = Arc::new(AtomicBool::new(false));

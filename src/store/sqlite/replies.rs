@@ -33,8 +33,8 @@ pub(super) fn enqueue(tx: &Tx<'_>, message: &Message, place: &Place, reply: &New
     // append_message
     tx.prepare_cached(
         "INSERT INTO replies (message_id, conversation_id, run_after, created_at, lane, turn, options, queued_event,
-                              owner_id)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                              owner_id, trace)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute((
         message.id.as_bytes(),
@@ -46,6 +46,7 @@ pub(super) fn enqueue(tx: &Tx<'_>, message: &Message, place: &Place, reply: &New
         codec::options_to_text(&reply.options),
         timeline::of_message(place.seq),
         keys::owner_column(reply.owner),
+        codec::trace_to_text(reply.trace),
     ))?;
     tx.wake_workers();
     Ok(())
@@ -149,7 +150,7 @@ pub(super) async fn claim(
                                         AND (lane IS NULL OR lane NOT IN (SELECT value FROM json_each(?4)))
                                   ORDER BY run_after, rowid LIMIT ?3)
              RETURNING message_id, conversation_id, lease_token, attempts, retries,
-                       (SELECT text FROM messages WHERE id = message_id), lane, owner_id",
+                       (SELECT text FROM messages WHERE id = message_id), lane, owner_id, trace",
             )?;
             let mut rows = update.query((now.as_micros(), now.after(lease).as_micros(), limit, full))?;
             let mut claimed = Vec::new();
@@ -165,6 +166,9 @@ pub(super) async fn claim(
                     prompt: MessageText::from_stored(row.get(5)?),
                     lane: row.get(6)?,
                     owner: keys::owner(row, 7)?,
+                    trace: codec::trace_from_text(
+                        row.get_ref(8)?.as_str_or_null().map_err(rusqlite::Error::from)?,
+                    ),
                 });
             }
             Ok(claimed)

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     model::{
         ApiKey, Attempt, AuditEntry, ClaimedReply, Context, Conversation, ConversationChange, ConversationId,
-        Finished, KeyId, Lease, Message, MessageId, MessageQuery, NewConversation, NewMessage, Outcome,
-        Owner, Progress, Reply, ReplyOptions, Retried, Rotated, Successor, Swept, Timestamp, Told,
+        Finished, KeyId, Lease, Message, MessageId, MessageQuery, NewConversation, NewMessage, NewReply,
+        Outcome, Owner, Progress, Reply, ReplyOptions, Retried, Rotated, Successor, Swept, Timestamp, Told,
     },
     store::{
         ConversationStore, EventStore, KeyChanges, KeyStore, News, Once, OnceStore, PageAnswer, Portion,
@@ -136,12 +136,11 @@ impl ReplyStore for SqliteStore {
         &self,
         conversation: ConversationId,
         message: MessageId,
-        lane: Option<String>,
-        owner: Owner,
+        asked: NewReply,
         now: Timestamp,
         once: Option<Once<Reply>>,
     ) -> Result<Retried> {
-        control::retry(self, conversation, message, lane, owner, now, once).await
+        control::retry(self, conversation, message, asked, now, once).await
     }
 
     async fn attempts(

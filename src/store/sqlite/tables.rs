@@ -20,7 +20,7 @@ pub(super) fn select(table: Table) -> &'static str {
         Table::Replies => {
             "SELECT message_id, conversation_id, status, run_after, attempts, lost_leases, retries, lease_token,
                     lease_until, error_code, error_message, created_at, started_at, finished_at, lane, turn, options,
-                    account, tries, queued_event, final_event, streamed, owner_id
+                    account, tries, queued_event, final_event, streamed, owner_id, trace
              FROM replies WHERE message_id >= ?1 ORDER BY message_id"
         }
         Table::Attempts => {
@@ -114,8 +114,8 @@ pub(super) fn insert(table: Table) -> &'static str {
         Table::Replies => {
             "INSERT INTO replies (message_id, conversation_id, status, run_after, attempts, lost_leases, retries, lease_token,
                                   lease_until, error_code, error_message, created_at, started_at, finished_at, lane, turn, options,
-                                  account, tries, queued_event, final_event, streamed, owner_id)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                                  account, tries, queued_event, final_event, streamed, owner_id, trace)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         }
         Table::Attempts => {
             "INSERT INTO reply_attempts (message_id, number, status, answer_id, text, error_code, error_message, account, started_at,

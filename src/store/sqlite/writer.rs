@@ -21,8 +21,10 @@ use super::{
     request::{Call, Close, Next, Request},
 };
 use crate::{
+    clock::Stopwatch,
     model::ConversationId,
     store::{Error, News, Result},
+    telemetry::metrics::StoreMetrics,
 };
 
 /// The most requests in one commit: bounds how long the first of them waits.
@@ -71,10 +73,25 @@ impl std::ops::Deref for Tx<'_> {
     }
 }
 
+/// A request in the queue, and since when.
+struct Waiting {
+    request: Box<dyn Request>,
+    since: Stopwatch,
+}
+
+impl Waiting {
+    fn new(request: impl Request + 'static) -> Self {
+        Self {
+            request: Box::new(request),
+            since: Stopwatch::start(),
+        }
+    }
+}
+
 /// A handle to the writing thread.
 #[derive(Debug)]
 pub(super) struct Writer {
-    requests: mpsc::Sender<Box<dyn Request>>,
+    requests: mpsc::Sender<Waiting>,
     broken: watch::Receiver<Option<String>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     closing: AtomicBool,
@@ -86,6 +103,7 @@ impl Writer {
         wakeups: Arc<Notify>,
         news: News,
         purging: bool,
+        metrics: StoreMetrics,
     ) -> std::io::Result<Self> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (report, broken) = watch::channel(None);
@@ -96,6 +114,7 @@ impl Writer {
             news,
             broken: report,
             purging,
+            metrics,
         };
         let thread = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -124,7 +143,7 @@ impl Writer {
             answer,
         };
         self.requests
-            .send(Box::new(call))
+            .send(Waiting::new(call))
             .await
             .map_err(|_| self.gone())?;
         answered.await.map_err(|_| self.gone())?
@@ -159,7 +178,7 @@ impl Writer {
     pub(super) async fn close(&self) {
         self.closing.store(true, Ordering::Release);
         let (answer, answered) = oneshot::channel();
-        if self.requests.send(Box::new(Close { answer })).await.is_ok() {
+        if self.requests.send(Waiting::new(Close { answer })).await.is_ok() {
             // An error means that the thread is gone already.
             let _ = answered.await;
         }
@@ -182,7 +201,7 @@ impl Writer {
 
 /// What the thread does next.
 enum Task {
-    Serve(Box<dyn Request>),
+    Serve(Waiting),
     Remove,
     Stop,
 }
@@ -190,12 +209,13 @@ enum Task {
 /// The thread's side.
 struct Desk {
     db: Connection,
-    queue: mpsc::Receiver<Box<dyn Request>>,
+    queue: mpsc::Receiver<Waiting>,
     wakeups: Arc<Notify>,
     news: News,
     broken: watch::Sender<Option<String>>,
     /// Whether deleted conversations have left something to remove.
     purging: bool,
+    metrics: StoreMetrics,
 }
 
 impl Desk {
@@ -235,8 +255,8 @@ impl Desk {
     }
 
     /// Serves a request and all that wait with it.
-    fn serve(&mut self, first: Box<dyn Request>) -> Next {
-        let mut batch = vec![first];
+    fn serve(&mut self, first: Waiting) -> Next {
+        let mut batch = vec![self.taken(first)];
         if let Err(error) = self.commit(&mut batch) {
             self.fail(&mut batch, &error);
         }
@@ -247,6 +267,12 @@ impl Desk {
             }
         }
         next
+    }
+
+    /// A request whose wait is over.
+    fn taken(&self, waiting: Waiting) -> Box<dyn Request> {
+        self.metrics.waited(waiting.since.elapsed());
+        waiting.request
     }
 
     /// Removes a little. After an error it is left to the next deletion, or the next start.
@@ -266,8 +292,8 @@ impl Desk {
         };
         if let Err(error) = tx.begin() {
             // Whoever waited for the lock until now has waited long enough: nobody waits for it twice.
-            while let Ok(request) = self.queue.try_recv() {
-                batch.push(request);
+            while let Ok(waiting) = self.queue.try_recv() {
+                batch.push(self.taken(waiting));
             }
             return Err(error);
         }
@@ -281,13 +307,16 @@ impl Desk {
             at += 1;
             if at < BATCH
                 && at == batch.len()
-                && let Ok(request) = self.queue.try_recv()
+                && let Ok(waiting) = self.queue.try_recv()
             {
-                batch.push(request);
+                batch.push(waiting.request);
+                self.metrics.waited(waiting.since.elapsed());
             }
         }
         // commit: returns after the log is flushed to the disk.
+        let flush = Stopwatch::start();
         tx.prepare_cached("COMMIT")?.execute(())?;
+        self.metrics.committed(batch.len(), flush.elapsed());
         if tx.wakes.get() {
             self.wakeups.notify_one();
         }

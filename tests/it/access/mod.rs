@@ -2,6 +2,7 @@
 
 mod command;
 mod ring;
+mod spending;
 mod start;
 mod timing;
 

@@ -63,7 +63,7 @@ async fn tools_work_beside_a_server_on_postgres() {
     let conversation = client.conversation("undisturbed").await;
     for arguments in [
         ["check"].as_slice(),
-        &["check", "--live", "--listen", &address],
+        &["health", "--listen", &address],
         &["migrate", "status"],
         &["migrate", "apply"],
         &["config", "show"],
@@ -74,7 +74,7 @@ async fn tools_work_beside_a_server_on_postgres() {
     }
     assert_eq!(client.texts(&conversation).await.len(), 5);
     server.kill();
-    let check = ["check", "--live", "--listen", &address];
+    let check = ["health", "--listen", &address];
     let run = engagement(&home(), &check).on(database.url()).run().await;
     assert_refused(&run, UNAVAILABLE, &["does not answer", &address]);
 }

@@ -1,4 +1,4 @@
-//! `migrate` and `check`, alone and beside a running server.
+//! `migrate`, `check` and `openapi`, alone and beside a running server.
 
 use super::{assert_refused, engagement, home};
 use crate::support::Server;
@@ -65,18 +65,14 @@ async fn check_live_asks_the_running_service() {
     let home = home();
     let server = Server::builder_over(&home).start().await;
     let address = server.address().to_string();
-    let run = engagement(&home, &["check", "--live", "--listen", &address])
-        .run()
-        .await;
+    let run = engagement(&home, &["health", "--listen", &address]).run().await;
     assert_eq!(
         (run.code, run.stdout.as_str()),
         (Some(0), "service: ready\n"),
         "{run:?}"
     );
     server.kill();
-    let run = engagement(&home, &["check", "--live", "--listen", &address])
-        .run()
-        .await;
+    let run = engagement(&home, &["health", "--listen", &address]).run().await;
     assert_refused(&run, UNAVAILABLE, &["does not answer", &address]);
 }
 
@@ -99,4 +95,11 @@ async fn check_finds_damage() {
         UNAVAILABLE,
         &["the database is damaged", "restore a backup"],
     );
+}
+
+#[tokio::test]
+async fn the_document_of_the_api_is_printed_as_it_is_committed() {
+    let run = engagement(&home(), &["openapi"]).run().await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout == include_str!("../../../openapi.json"), "it differs");
 }

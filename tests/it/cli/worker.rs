@@ -1,7 +1,9 @@
 //! Nodes that answer requests, and workers that write the replies.
 
+use reqwest::Method;
+
 use super::{assert_refused, engagement, home};
-use crate::support::{SOON, Server, postgres};
+use crate::support::{Answer, SOON, Server, postgres};
 
 const REFUSED: i32 = 78;
 
@@ -91,13 +93,12 @@ async fn a_worker_that_listens_answers_for_its_health_and_nothing_else() {
         "/v1/models",
     ] {
         client.get(path).await.expect(404);
-        let made = client
-            .post_json(path, &serde_json::json!({ "description": "d" }))
-            .await;
-        made.expect(404);
+        let made = client.request(Method::POST, path);
+        let made = made.json(&serde_json::json!({ "description": "d" }));
+        Answer::unjudged(made).await.expect("an answer").expect(404);
     }
     let address = worker.address().to_string();
-    let check = ["check", "--live", "--listen", &address];
+    let check = ["health", "--listen", &address];
     let run = engagement(&home(), &check).on(database.url()).run().await;
     assert_eq!((run.code, run.stdout.as_str()), (Some(0), "service: ready\n"));
 }

@@ -13,6 +13,7 @@ use engagement::{
     reply, service,
     shutdown::Shutdown,
     store::Store,
+    telemetry::{Telemetry, metrics::Metrics},
 };
 
 use super::service::Database;
@@ -51,7 +52,10 @@ impl Database {
         let settings: Settings = toml::from_str(&lines).expect("settings");
         let config = Config::new(&settings).expect("a configuration");
         let provider = Arc::new(Scripted::new(steps));
-        let store = database::open(&config).await.expect("a database").store;
+        let store = database::open(&config, &Metrics::off())
+            .await
+            .expect("a database")
+            .store;
         let shutdown = Shutdown::default();
         let address = start(&config, &provider, &store, &shutdown).await;
         Inside {
@@ -78,16 +82,14 @@ async fn start(
     let keyring = Keyring::open(Arc::clone(store) as _, &config.access, clock, ids).await;
     let keyring = keyring.expect("a keyring");
     keyring.keep(shutdown);
-    let http = Http::new(config.http.clone(), shutdown.clone());
+    let http = Http::new(config.http.clone(), shutdown.clone(), Telemetry::default());
     http.let_in(keyring);
     http.open(service::Service::new(parts, config.service.clone()));
     let listener = Listener::bind(config.http.listen).expect("an address");
     let address = listener.address();
-    let (router, settings, of_server) = (http::router(&http), config.http.clone(), shutdown.clone());
+    let router = http::router(&http);
     shutdown.spawn(async move {
-        http::serve(listener, router, &settings, &of_server)
-            .await
-            .expect("a server");
+        http::serve(listener, router, &http).await.expect("a server");
     });
     address
 }

@@ -13,7 +13,9 @@ mod bodies;
 mod clauses;
 mod control;
 mod cors;
+mod counting;
 mod deletion;
+mod documents;
 mod durability;
 mod edge;
 mod errors;
@@ -27,6 +29,7 @@ mod limits;
 mod links;
 mod logging;
 mod methods;
+mod metrics;
 mod once;
 mod operations;
 mod options;
@@ -100,11 +103,16 @@ contract! {
         a_final_reply_cannot_be_cancelled, bodies_of_orders_are_ignored, a_client_that_leaves_cancels_nothing;
     cors: no_origin_is_allowed_unless_it_is_listed, a_listed_origin_is_allowed_by_its_own_name,
         a_preflight_allows_the_methods_and_headers_for_ten_minutes, a_page_may_read_refusals_and_what_they_say;
+    counting: requests_are_counted_by_route_and_status, replies_are_counted_when_they_end,
+        refusals_and_replays_are_counted, streams_are_counted_while_they_last, a_provider_that_fails_shows,
+        a_provider_that_is_left_alone_shows;
     deletion: a_deleted_conversation_is_gone_with_everything_in_it, a_message_is_deleted_once,
         deleting_a_message_whose_reply_is_under_way_leaves_no_orphan,
         deleting_a_conversation_while_replies_are_under_way_is_no_error,
         deleting_an_answered_message_leaves_the_answer, deleting_an_answer_leaves_its_reply_without_one,
         a_message_that_meets_a_deletion_is_stored_or_too_late;
+    documents: the_document_describes_the_service_to_everybody, the_document_is_open_where_reads_are_closed,
+        whoever_has_the_document_is_told_so, the_page_needs_nothing_from_elsewhere, the_document_names_its_own_places;
     durability: what_was_answered_survives_the_death_of_the_process,
         a_request_that_arrived_whole_is_carried_out_once,
         a_client_that_closes_its_side_still_gets_its_answer;
@@ -150,6 +158,9 @@ contract! {
         the_log_file_can_be_moved_or_switched_off, no_id_key_or_text_is_ever_logged, the_log_can_be_json;
     methods: a_method_that_a_path_does_not_have_is_not_allowed, nothing_lists_conversations,
         head_answers_as_get_does_without_a_body, options_answers_without_a_key_and_lists_the_methods;
+    metrics: metrics_are_text_that_prometheus_reads, metrics_are_at_the_root_and_only_read,
+        metrics_are_for_this_machine_or_for_a_key_that_may_read_them, a_key_needs_the_scope_for_metrics,
+        metrics_can_have_a_listener_of_their_own, metrics_can_be_switched_off, metrics_are_told_while_the_service_is_full;
     once: a_request_that_comes_again_is_answered_again_and_not_carried_out_again, without_a_key_every_request_counts,
         a_key_is_a_string_with_or_without_quotes, a_key_belongs_to_one_request, a_request_under_way_is_a_conflict,
         of_many_at_once_one_is_carried_out, a_refusal_is_not_remembered,

@@ -329,6 +329,11 @@ fn everything(messages: usize) -> String {
         "UPDATE conversations SET owner_id = {key} WHERE id = {}",
         id(1, 1)
     ));
+    say(
+        "UPDATE replies SET trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+         WHERE message_id = (SELECT min(message_id) FROM replies)"
+            .to_owned(),
+    );
     for (at, created) in [(1, 30), (2, 10), (3, 20), (4, 10)] {
         say(format!(
             "INSERT INTO idempotency (id, fingerprint, created_at, answer) VALUES ({}, {}, {created}, '{{\"status\":201}}')",

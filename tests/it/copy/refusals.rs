@@ -33,11 +33,11 @@ async fn a_source_that_cannot_be_copied_is_refused(on: On) {
             ["the source: the database is not whole", "engagement copy --from"],
         ),
         (
-            "DELETE FROM schema_migrations WHERE version = 8",
+            "DELETE FROM schema_migrations WHERE version = 9",
             ["migrations pending: 1", "run `engagement migrate apply` on it"],
         ),
         (
-            "INSERT INTO schema_migrations VALUES (9, '0009_of_a_newer_program', 1, 5)",
+            "INSERT INTO schema_migrations VALUES (10, '0010_of_a_newer_program', 1, 5)",
             ["made by a newer program", "newer version"],
         ),
     ] {

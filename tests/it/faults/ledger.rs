@@ -82,6 +82,45 @@ impl Ledger {
             .count()
     }
 
+    /// The notes as they are now, apart.
+    pub(super) fn copied(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.entries().clone())))
+    }
+
+    /// What is known of something that began when the notes were `before`, and was over when they were as they are: what
+    /// was acknowledged by then is in it, what was sent since may be.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        let then = before.entries();
+        let mut entries = self.entries().clone();
+        for (at, entry) in entries.iter_mut().enumerate() {
+            let known = then.get(at).map(|entry| &entry.fate);
+            if matches!(entry.fate, Fate::Acked(_)) && !matches!(known, Some(Fate::Acked(_))) {
+                entry.fate = Fate::Unknown;
+            }
+        }
+        Self(Arc::new(Mutex::new(entries)))
+    }
+
+    /// Of what each writer sent, one after the other, a beginning is there: whoever misses one that was acknowledged
+    /// misses what came after it.
+    pub(super) fn ensure_beginnings(&self, there: &HashSet<String>) -> Proof<()> {
+        let mut missed: HashMap<usize, String> = HashMap::new();
+        for entry in self.entries().iter() {
+            let is_there = there.contains(&entry.text);
+            if let Some(earlier) = missed.get(&entry.writer) {
+                ensure(!is_there, || {
+                    format!(
+                        "a gap: {:.60} is there, {earlier:.60} before it is not",
+                        entry.text
+                    )
+                })?;
+            } else if !is_there && matches!(entry.fate, Fate::Acked(_)) {
+                missed.insert(entry.writer, entry.text.clone());
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn conversations(&self) -> BTreeSet<String> {
         self.entries()
             .iter()
@@ -89,9 +128,7 @@ impl Ledger {
             .collect()
     }
 
-    /// Waits for the replies to end, then compares all that is there with all that is known.
-    pub(super) async fn judge(&self, client: &Client, patience: Duration) -> Proof<Tally> {
-        let deadline = Instant::now() + patience;
+    fn by_conversation(&self) -> BTreeMap<String, Vec<Entry>> {
         let mut by_conversation: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for entry in self.entries().iter() {
             by_conversation
@@ -99,6 +136,29 @@ impl Ledger {
                 .or_default()
                 .push(entry.clone());
         }
+        by_conversation
+    }
+
+    /// Compares all that is known with what is read, of each conversation its messages in their order, and the replies to
+    /// them by message, all of which have ended.
+    pub(super) fn judge_read(
+        &self,
+        read: impl Fn(&str) -> (Vec<Value>, HashMap<String, Value>),
+    ) -> Proof<Tally> {
+        let mut tally = Tally::default();
+        for (conversation, entries) in self.by_conversation() {
+            let (messages, replies) = read(&conversation);
+            tally.add(&judge_messages(&messages, &entries)?);
+            tally.replies += replies.len();
+            judge_replies(&messages, &replies)?;
+        }
+        Ok(tally)
+    }
+
+    /// Waits for the replies to end, then compares all that is there with all that is known.
+    pub(super) async fn judge(&self, client: &Client, patience: Duration) -> Proof<Tally> {
+        let deadline = Instant::now() + patience;
+        let by_conversation = self.by_conversation();
         let mut tasks = JoinSet::new();
         for (conversation, entries) in by_conversation {
             let client = client.clone();

@@ -7,6 +7,7 @@
 //!
 //! Randomness comes from a printed seed; `ENGAGEMENT_TEST_SEED` repeats it. A run that fails keeps its directory.
 
+mod backup;
 mod broken_disk;
 mod copy;
 mod corpus;

@@ -12,6 +12,7 @@ use engagement::{
     config::{Config, Settings},
     model::{FinishReason, MessageText, ReplyOptions},
     provider::{self, Completion, PIECES, Prompt, Refusal, routes::Providers},
+    telemetry::metrics::Metrics,
 };
 use tokio::sync::mpsc;
 
@@ -70,7 +71,7 @@ impl fmt::Display for Manner {
 fn configured(lines: &str) -> Providers {
     let settings: Settings = toml::from_str(&format!("[providers.p]\n{lines}")).expect("settings");
     let config = Config::new(&settings).expect("a configuration");
-    provider::build(&config.providers).expect("providers")
+    provider::build(&config.providers, &Metrics::off()).expect("providers")
 }
 
 /// What came of asking.

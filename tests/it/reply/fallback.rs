@@ -10,6 +10,7 @@ use engagement::{
         routes::{Backend, Providers, Remote},
         scripted::{Scripted, Step},
     },
+    telemetry::metrics::ProviderMetrics,
 };
 
 use super::{Engine, SOON, quick, streaming::pieces};
@@ -27,6 +28,7 @@ fn backend(name: &str, provider: &Arc<Scripted>, concurrency: usize, fallback: &
             .collect(),
         remote: Some(Remote::new(concurrency, CONTEXT)),
         provider: provider.clone(),
+        metrics: ProviderMetrics::default(),
     }
 }
 

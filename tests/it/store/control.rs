@@ -1,12 +1,12 @@
 //! Calling replies off, and asking for them again.
 
 use engagement::model::{
-    Failure, Finished, Lease, Message, MessageId, MessageText, Outcome, Owner, ReplyState, Retried, Role,
+    Failure, Finished, Lease, Message, MessageId, MessageText, Outcome, ReplyState, Retried, Role,
 };
 
 use super::{
     Database, at, nobody,
-    story::{ASKED, LANE},
+    story::{ASKED, asked},
     texts,
 };
 
@@ -25,14 +25,7 @@ impl Database {
 
     async fn retry(&self, message: &Message, now: i64) -> Retried {
         self.store
-            .retry_reply(
-                message.conversation,
-                message.id,
-                Some(LANE.to_owned()),
-                Owner::OPERATOR,
-                at(now),
-                None,
-            )
+            .retry_reply(message.conversation, message.id, asked(), at(now), None)
             .await
             .unwrap()
     }

@@ -1,6 +1,8 @@
 //! What happened can be read, from any point on, and is what happened.
 
-use engagement::model::{Failure, Finished, Happening, Message, MessageId, Outcome, Owner, Progress, Role};
+use engagement::model::{
+    Failure, Finished, Happening, Message, MessageId, NewReply, Outcome, Progress, Role,
+};
 
 use engagement::store::Portion;
 
@@ -284,7 +286,7 @@ pub(super) async fn whoever_waits_hears_of_everything(db: Database) {
     hears("an answer", happened).await;
     let happened = listen();
     db.store
-        .retry_reply(conversation, question.id, None, Owner::OPERATOR, at(3_000), None)
+        .retry_reply(conversation, question.id, NewReply::default(), at(3_000), None)
         .await
         .unwrap();
     hears("a new try", happened).await;

@@ -19,6 +19,7 @@ mod sqlite;
 mod story;
 mod sweeps;
 mod together;
+mod traces;
 mod turns;
 mod usage;
 
@@ -102,6 +103,9 @@ conformance! {
         a_renewed_lease_lasts,
         a_clock_set_back_hides_no_retry,
         a_restart_reclaims_everything;
+    traces: a_reply_is_claimed_with_the_span_that_asked_for_it,
+        a_reply_that_is_retried_belongs_to_the_span_that_asked_for_that,
+        whoever_claims_at_once_gets_the_span_too;
     claimants: a_claimant_is_not_needed_where_there_is_no_conversation,
         a_claimant_begins_once_the_message_is_stored_or_leaves_the_reply_to_the_queue;
     events: an_answer_that_was_not_told_before_is_told_whole,

@@ -14,7 +14,7 @@ use super::{
     Database, LEASE, at,
     keys::{entry, key, key_id, successor},
     nobody, nothing,
-    story::LANE,
+    story::asked,
     texts,
 };
 
@@ -158,13 +158,11 @@ pub(super) async fn a_reply_is_called_off_and_retried_once(db: Database) {
     assert_repeated(&cancel().await);
 
     let retry = async || {
-        let lane = Some(LANE.to_owned());
         db.store
             .retry_reply(
                 conversation,
                 question.id,
-                lane,
-                Owner::OPERATOR,
+                asked(),
                 at(4_000),
                 Some(once(2, 4_000, state)),
             )
@@ -232,13 +230,11 @@ pub(super) async fn what_fails_is_not_remembered(db: Database) {
     let busy = db.store.append_message(refused, Some(once(1, 2_000, said))).await;
     assert!(matches!(busy, Err(Error::Busy)), "{busy:?}");
     let retry = async || {
-        let lane = Some(LANE.to_owned());
         db.store
             .retry_reply(
                 conversation,
                 question.id,
-                lane,
-                Owner::OPERATOR,
+                asked(),
                 at(3_000),
                 Some(once(1, 3_000, state)),
             )

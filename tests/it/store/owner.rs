@@ -1,7 +1,7 @@
 //! Whose conversations are, and how many replies owners wait for.
 
 use engagement::model::{
-    Conversation, ConversationId, Message, NewConversation, Owner, ReplyOptions, Retried, Role,
+    Conversation, ConversationId, Message, NewConversation, NewReply, Owner, ReplyOptions, Retried, Role,
 };
 
 use super::{Database, at, keys::key_id, nobody};
@@ -97,9 +97,13 @@ pub(super) async fn unfinished_replies_count_for_who_asked(db: Database) {
         .await;
     assert!(cancelled.unwrap().is_some());
     assert_eq!(db.pending().await, [(owner(1), 2)]);
+    let asked = NewReply {
+        owner: owner(3),
+        ..NewReply::default()
+    };
     let retried = db
         .store
-        .retry_reply(conversation, waits.id, None, owner(3), at(4_000), None)
+        .retry_reply(conversation, waits.id, asked, at(4_000), None)
         .await;
     assert!(matches!(retried, Ok(Retried::Queued(_))), "{retried:?}");
     assert_eq!(db.pending().await, [(owner(1), 2), (owner(3), 1)]);

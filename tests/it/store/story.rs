@@ -13,6 +13,14 @@ pub(super) const ASKED: u64 = (1 << 24) + 1;
 /// The lane of replies that are told piece by piece.
 pub(super) const LANE: &str = "somewhere";
 
+/// A reply that takes turns.
+pub(super) fn asked() -> NewReply {
+    NewReply {
+        lane: Some(LANE.to_owned()),
+        ..NewReply::default()
+    }
+}
+
 impl Database {
     /// What happened after an event, a word or two for each.
     pub(super) async fn story(&self, of: ConversationId, after: u64) -> Vec<String> {
@@ -49,10 +57,7 @@ impl Database {
             conversation: of,
             role: Role::User,
             text: MessageText::parse(text).unwrap(),
-            reply: NewReply {
-                lane: Some(LANE.to_owned()),
-                ..NewReply::default()
-            },
+            reply: asked(),
             now: at(now),
         }
     }

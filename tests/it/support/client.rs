@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::{SOON, eventually};
+use super::{Document, SOON, eventually};
 
 /// Speaks JSON to one server. No proxies, no redirects: a test sees what the server said.
 #[derive(Clone)]
@@ -169,6 +169,16 @@ impl Answer {
 
     /// For tests in which the server may die or hang up.
     pub(crate) async fn try_of(request: RequestBuilder) -> reqwest::Result<Self> {
+        let (client, request) = request.build_split();
+        let request = request?;
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let answer = Self::unjudged(RequestBuilder::from_parts(client, request)).await?;
+        answer.judged(&method, &path);
+        Ok(answer)
+    }
+
+    /// From something that is not the whole API, such as a worker: `openapi.json` does not describe it.
+    pub(crate) async fn unjudged(request: RequestBuilder) -> reqwest::Result<Self> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Self {
@@ -176,6 +186,13 @@ impl Answer {
             headers,
             body: response.bytes().await?.to_vec(),
         })
+    }
+
+    /// Fails unless it is as `openapi.json` describes it, whatever the test is about.
+    pub(crate) fn judged(&self, method: &Method, path: &str) {
+        if let Some(complaint) = Document::committed().complaint(method, path, self) {
+            panic!("{complaint}: {}", self.text());
+        }
     }
 
     /// The body as JSON, once the status is the one expected.

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use super::{Raw, raw::headers_of};
+use super::{Document, Raw, raw::headers_of};
 
 /// What somebody sees who watches.
 pub(crate) struct EventStream {
     raw: Raw,
+    /// How many events are still to be judged by the document: one after the other, it takes longer than reading them.
+    unjudged: usize,
     pub(crate) headers: HeaderMap,
 }
 
@@ -46,6 +48,7 @@ impl EventStream {
         assert_eq!(status, 200, "{head}");
         let mut stream = Self {
             raw,
+            unjudged: 100,
             headers: headers_of(&head).expect("headers"),
         };
         assert_eq!(stream.chunk().await.as_deref(), Some("retry: 2000\n\n"));
@@ -63,7 +66,13 @@ impl EventStream {
             None => Came::End,
             Some(comment) if comment == ":\n\n" => Came::Heartbeat,
             Some(bytes) => match Frame::read(&bytes) {
-                Some(frame) => Came::Event(frame),
+                Some(frame) => {
+                    if self.unjudged > 0 {
+                        self.unjudged -= 1;
+                        frame.judge();
+                    }
+                    Came::Event(frame)
+                }
                 None => panic!("no frame: {bytes:?}"),
             },
         }
@@ -140,6 +149,13 @@ impl Frame {
             data: serde_json::from_str(data).ok()?,
             bytes: bytes.to_owned(),
         })
+    }
+
+    /// Fails unless it is as `openapi.json` describes it.
+    fn judge(&self) {
+        if let Some(complaint) = Document::committed().complaint_of_event(&self.name, &self.data) {
+            panic!("{complaint}: {}", self.bytes);
+        }
     }
 }
 

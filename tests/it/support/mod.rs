@@ -2,25 +2,33 @@
 //!
 //! - [`Server`] runs the program in a directory of its own and ends it when dropped.
 //! - [`Client`] speaks JSON to it; [`Raw`] speaks bytes, for what a well-behaved client cannot say.
+//! - [`Document`] is `openapi.json`, by which every answer that they get is judged.
 //! - [`sse::Reader`] reads live events over as many connections as it takes.
+//! - [`Scrape`] is what it tells at `/metrics`.
 //! - [`EventStream`] reads what somebody sees who watches.
 //! - [`postgres`] has servers and databases of PostgreSQL.
 //! - [`upstream`] is a provider of models that does what the prompt says.
+//! - [`collector`] receives traces.
 //! - [`proxy`] is a network that fails on demand, for what stands behind it.
 //! - [`eventually`] is the only way to wait: a condition and a deadline, never a hopeful pause.
 
 mod client;
+pub(crate) mod collector;
+mod documented;
 mod events;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 mod raw;
+mod scrape;
 mod server;
 pub(crate) mod sse;
 pub(crate) mod upstream;
 
 pub(crate) use client::{Answer, Client, query, texts};
+pub(crate) use documented::Document;
 pub(crate) use events::{Came, EventStream, Frame, names, written};
 pub(crate) use raw::Raw;
+pub(crate) use scrape::Scrape;
 pub(crate) use server::{Builder, DEFAULT_KEY, Run, Server};
 
 use std::io::Write;

@@ -79,6 +79,17 @@ impl Server {
         Client::new(&self.base_url(), Some(DEFAULT_KEY))
     }
 
+    /// A client of the listener for metrics, where there is one.
+    pub(crate) async fn watchers(&self) -> Client {
+        let address = eventually("it listens for metrics", SOON, async || {
+            let told = self.stderr();
+            let line = told.lines().find(|line| line.contains("listening for metrics"))?;
+            let (_, address) = line.rsplit_once("address=")?;
+            Some(address.to_owned())
+        });
+        Client::new(&format!("http://{}", address.await), None)
+    }
+
     /// The working directory: database and log. It lives as long as anyone holds it.
     pub(crate) fn home(&self) -> Arc<TempDir> {
         Arc::clone(&self.home)
@@ -151,6 +162,18 @@ impl Builder {
     /// Sets `ENGAGEMENT_<name>`.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(format!("ENGAGEMENT_{name}"), value);
+        self
+    }
+
+    /// Sets a variable that is not ours.
+    pub(crate) fn foreign_env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Puts a file into its directory.
+    pub(crate) fn file(self, name: &str, contents: &str) -> Self {
+        fs::write(self.home.path().join(name), contents).expect("a file");
         self
     }
 

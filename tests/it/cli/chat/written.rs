@@ -15,6 +15,7 @@ use engagement::{
     reply::{self, Parts},
     service::Service,
     shutdown::Shutdown,
+    telemetry::Telemetry,
 };
 use rustix::process::Signal;
 
@@ -51,16 +52,14 @@ impl Written {
             parts.ids.clone(),
         )
         .await;
-        let http = Http::new(config.http.clone(), shutdown.clone());
+        let http = Http::new(config.http.clone(), shutdown.clone(), Telemetry::default());
         http.let_in(keyring.expect("a keyring"));
         http.open(Service::new(parts, config.service.clone()));
         let listener = Listener::bind("127.0.0.1:0".parse().expect("an address")).expect("a listener");
         let proxy = Proxy::start(Upstream::Tcp(listener.address())).await;
-        let (router, of_server) = (http::router(&http), shutdown.clone());
+        let router = http::router(&http);
         shutdown.spawn(async move {
-            http::serve(listener, router, &config.http, &of_server)
-                .await
-                .expect("a server");
+            http::serve(listener, router, &http).await.expect("a server");
         });
         Self {
             db,

@@ -1,4 +1,4 @@
-//! Keys, texts and ids stay out of the logs, out of what errors and commands tell, and secrets out of the database: at the
+//! Keys, texts and ids stay out of the logs, out of traces, out of what errors and commands tell, and secrets out of the database: at the
 //! most talkative level, whatever is done right and wrong.
 
 mod keys;
@@ -15,7 +15,7 @@ use crate::support::{Answer, Builder, Server};
 /// Does everything there is to do, right and wrong, then looks for what was planted.
 async fn prove(format: &str, ids: &str) -> Proof<Report> {
     let home = Home::new().await;
-    let mut told = Told::default();
+    let mut told = home.told();
     let from_outside = keys::made_on_the_command_line(&home, &mut told).await;
     let server = home
         .builder()
@@ -95,6 +95,20 @@ async fn control_a_secret_in_the_database_is_seen() {
     let home = Home::new().await;
     let (server, _, _) = with_a_message(&home, KEY).await;
     fails(judge(server, Told::default()).await, "the database holds");
+}
+
+#[tokio::test]
+async fn control_a_trace_that_tells_an_id_is_seen() {
+    let home = Home::new().await;
+    let (server, conversation, _) = with_a_message(&home, "quiet").await;
+    let mut told = home.told();
+    told.id(&conversation);
+    // What a client calls its request is its own affair, and told.
+    let client = server.client().with_key(KEY);
+    let read = client.request(reqwest::Method::GET, &format!("/conversations/{conversation}"));
+    let named = read.header("x-request-id", conversation.replace('-', "")).send();
+    assert_eq!(named.await.expect("an answer").status(), 200);
+    fails(judge(server, told).await, "the traces tell");
 }
 
 #[tokio::test]

@@ -6,14 +6,18 @@ use engagement::model::KeyText;
 use tempfile::TempDir;
 
 use crate::faults::{Proof, database, ensure, new_home};
-use crate::support::{Answer, Builder, Run, SOON, Server, upstream::Upstream};
+use crate::support::{Answer, Builder, Run, SOON, Server, collector::Collector, upstream::Upstream};
 
 pub(super) const KEY: &str = "canary-key-000000000000000000001";
 pub(super) const PROVIDER_KEY: &str = "canary-provider-key-0000000000001";
 
+/// What the receiver of traces gets in a header, and nobody else.
+const COLLECTORS_TOKEN: &str = "canary-collector-token";
+
 /// What is in no place that is looked at.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     KEY,
+    COLLECTORS_TOKEN,
     PROVIDER_KEY,
     "canary-wrong-key",
     "canaryWrongSecret",
@@ -38,15 +42,17 @@ const CANARIES: [&str; 12] = [
     "canary of the provider",
 ];
 
-/// Where a service works: a directory with a provider's table and key, and the provider.
+/// Where a service works: a directory with a provider's table and key, the provider, and whoever gets its traces.
 pub(super) struct Home {
     directory: Arc<TempDir>,
+    collector: Arc<Collector>,
     pub(super) provider: Upstream,
 }
 
 #[derive(Debug)]
 #[expect(dead_code, reason = "read by people")]
 pub(super) struct Report {
+    spans: usize,
     lines: usize,
     errors: usize,
     commands: usize,
@@ -59,23 +65,40 @@ pub(super) struct Told {
     commands: Vec<(String, String)>,
     secrets: Vec<String>,
     ids: Vec<String>,
+    collector: Option<Arc<Collector>>,
 }
 
 impl Home {
     pub(super) async fn new() -> Self {
         let (directory, provider) = (new_home(), Upstream::start().await);
+        let collector = Arc::new(Collector::start().await);
         let url = provider.openai_url();
         let table = format!(
             "[providers.upstream]\nbase_url = '{url}'\nmodels = ['m']\napi_key_file = 'provider.key'\n"
         );
         fs::write(directory.path().join("engagement.toml"), table).expect("a file");
         fs::write(directory.path().join("provider.key"), PROVIDER_KEY).expect("a file");
-        Self { directory, provider }
+        Self {
+            directory,
+            collector,
+            provider,
+        }
     }
 
     /// The program over this directory, with the operator's key.
     pub(super) fn builder(&self) -> Builder {
-        Server::builder_over(&self.directory).env("API_KEY", KEY)
+        Server::builder_over(&self.directory)
+            .env("API_KEY", KEY)
+            .env("OTLP_ENDPOINT", &self.collector.url())
+            .env("OTLP_HEADERS", &format!("authorization={COLLECTORS_TOKEN}"))
+    }
+
+    /// What is said to clients and on the command line; traces are looked at with it.
+    pub(super) fn told(&self) -> Told {
+        Told {
+            collector: Some(Arc::clone(&self.collector)),
+            ..Told::default()
+        }
     }
 
     pub(super) async fn run(&self, arguments: &[&str]) -> Run {
@@ -121,6 +144,10 @@ impl Told {
 
 /// Looks at all that was said, once all of it is written.
 pub(super) async fn judge(mut server: Server, told: Told) -> Proof<Report> {
+    let metrics = server.client().with_key(KEY).get("/metrics").await.text();
+    ensure(metrics.contains("engagement_reply_attempts_total"), || {
+        format!("nothing was counted: {metrics}")
+    })?;
     server.terminate();
     server.wait_exit(2 * SOON).await;
     let (log, console) = (server.log(), server.stderr());
@@ -129,9 +156,10 @@ pub(super) async fn judge(mut server: Server, told: Told) -> Proof<Report> {
             format!("nothing was logged: {said}")
         })?;
     }
+    let spans = traced(&told)?;
     let ids = told.ids.iter().map(String::as_str);
     for canary in told.secrets().chain(CANARIES).chain(ids) {
-        for (place, said) in [("log", &log), ("console", &console)] {
+        for (place, said) in [("log", &log), ("console", &console), ("metrics", &metrics)] {
             let line = said.lines().find(|line| line.contains(canary));
             ensure(line.is_none(), || format!("the {place} tells {canary}: {line:?}"))?;
         }
@@ -151,10 +179,30 @@ pub(super) async fn judge(mut server: Server, told: Told) -> Proof<Report> {
         format!("it panicked: {console}")
     })?;
     Ok(Report {
+        spans,
         lines: log.lines().count(),
         errors: told.errors.len(),
         commands: told.commands.len(),
     })
+}
+
+/// Looks at all that was traced, as bytes: names, values and whatever else there may be. Gives how many spans there were.
+fn traced(told: &Told) -> Proof<usize> {
+    let Some(collector) = &told.collector else {
+        return Ok(0);
+    };
+    let (spans, bytes) = (collector.spans(), collector.bytes());
+    for name in ["append_", "process replies", "chat m"] {
+        let is_there = spans.iter().any(|span| span.name.starts_with(name));
+        ensure(is_there, || format!("nothing was traced as {name}"))?;
+    }
+    let ids = told.ids.iter().map(String::as_str);
+    let found = told.secrets().chain(CANARIES).chain(ids).find(|canary| {
+        let canary = canary.as_bytes();
+        bytes.windows(canary.len()).any(|window| window == canary)
+    });
+    ensure(found.is_none(), || format!("the traces tell {found:?}"))?;
+    Ok(spans.len())
 }
 
 /// Looks for secrets in the database's files, and for what clients wrote where requests are remembered.

@@ -6,10 +6,10 @@ use engagement::{
     model::{
         Actor, Answer, ApiKey, AuditEntry, Audited, BusyPolicy, Change, ConversationChange, ConversationId,
         Environment, Failure, Finished, KeyDigest, KeyLimits, KeyName, Lease, MessageFilter, MessageId,
-        MessageText, Needle, OptionsChange, Outcome, Owner, PageNumber, Progress, Retried, Role, RoleFilter,
-        Rotated, Scopes, Successor, Timestamp, Told, TopP,
+        MessageText, Needle, NewReply, OptionsChange, Outcome, Owner, PageNumber, Progress, Retried, Role,
+        RoleFilter, Rotated, Scopes, Successor, Timestamp, Told, TopP,
     },
-    store::{ConversationStore, EventStore, KeyStore, Mark, Once, OnceStore, ReplyStore},
+    store::{ConversationStore, EventStore, KeyStore, Mark, Once, OnceStore, ReplyStore, vitals::Gauged},
 };
 use tokio_postgres::Client;
 
@@ -169,8 +169,10 @@ pub(super) async fn exercise_turns(node: &Node, conversation: ConversationId) {
         .retry_reply(
             conversation,
             first,
-            Some("far".to_owned()),
-            Owner::OPERATOR,
+            NewReply {
+                lane: Some("far".to_owned()),
+                ..NewReply::default()
+            },
             now,
             None,
         )
@@ -231,6 +233,7 @@ pub(super) async fn exercise_once(node: &Node, conversation: ConversationId) {
     };
     store.owner(conversation).await.unwrap();
     store.pending_replies().await.unwrap();
+    assert!(store.vitals(now).await.unwrap().bytes > 0);
 
     let id = node.ids.key();
     let key = ApiKey {

@@ -205,7 +205,8 @@ fn statements() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
-        if path.ends_with("copy.rs") {
+        // What is given away is read as a whole, too, and what is taken in is looked for by its ids.
+        if path.ends_with("copy.rs") || path.ends_with("transfer.rs") {
             continue;
         }
         let source = fs::read_to_string(path).unwrap();

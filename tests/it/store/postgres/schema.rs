@@ -21,7 +21,7 @@ use crate::{
     support::{self, postgres::TestDatabase},
 };
 
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     (
         "0001_conversations_and_messages",
         include_str!("../../../../migrations/postgres/0001_conversations_and_messages.sql"),
@@ -53,6 +53,10 @@ const MIGRATIONS: [(&str, &str); 8] = [
     (
         "0008_keys",
         include_str!("../../../../migrations/postgres/0008_keys.sql"),
+    ),
+    (
+        "0009_traces",
+        include_str!("../../../../migrations/postgres/0009_traces.sql"),
     ),
 ];
 
