@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How much a server comes before its backup.
-const NICE: i32 = 10;
+const NICE: i32 = 19;
 
 #[derive(Debug, Args)]
 pub(super) struct Backup {

@@ -253,7 +253,7 @@ pub(super) fn copy_pages(
             part.file.sync_data().map_err(|cause| part.failed(cause))?;
         }
         if pace == Pace::Gentle {
-            rest(work.elapsed());
+            rest(2 * work.elapsed());
         }
     }
     Ok(())
