@@ -9,7 +9,7 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 RUN mkdir -p src tests/it benches \
-    && for f in src/main.rs tests/it/main.rs benches/store.rs benches/reply.rs benches/http.rs benches/limits.rs; do echo 'fn main() {}' > "$f"; done \
+    && for f in src/main.rs tests/it/main.rs benches/store.rs benches/reply.rs benches/http.rs benches/limits.rs benches/log.rs; do echo 'fn main() {}' > "$f"; done \
     && echo '' > src/lib.rs \
     && cargo build --release --locked --target "$(rustc -vV | sed -n 's/^host: //p')"
 

@@ -138,7 +138,7 @@ impl Peer {
     }
 
     /// Sends these bytes and nothing more on a connection of their own; all that comes back until it ends.
-    pub fn send(&mut self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    pub fn send(&mut self, bytes: &[u8]) -> Result<Came, String> {
         let address = self.address;
         let exchange = async {
             let mut stream = connect(address).await?;
@@ -146,18 +146,20 @@ impl Peer {
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
             let mut came = Vec::new();
-            loop {
+            let was_cut = loop {
                 // A stream lasts for as long as the service has not read up to the end of what it was sent.
                 let lasts = find(&came, b"text/event-stream").is_some();
                 let patience = if lasts { QUIET } else { SOON };
                 match timeout(patience, stream.read_buf(&mut came)).await {
                     Ok(Ok(1..)) => {}
-                    // A reset after an answer is as good an end as any.
-                    Ok(Ok(0) | Err(_)) => return Ok(came),
-                    Err(_) if lasts => return Ok(came),
+                    Ok(Ok(0)) => break false,
+                    // Closed before all was read: the kernel takes back what it had not delivered.
+                    Ok(Err(_)) => break true,
+                    Err(_) if lasts => break false,
                     Err(_) => return Err("neither answered nor closed".to_owned()),
                 }
-            }
+            };
+            Ok(Came { bytes: came, was_cut })
         };
         self.runtime.block_on(exchange)
     }
@@ -216,6 +218,13 @@ impl Peer {
         answer.judge(has_body)?;
         Ok(answer)
     }
+}
+
+/// What came over a connection that has ended.
+pub struct Came {
+    pub bytes: Vec<u8>,
+    /// Whether it was reset, which can cut off the last of it.
+    pub was_cut: bool,
 }
 
 /// A runtime of one thread, so that little but the input decides what happens.

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::peer::Came;
+
 /// One answer.
 #[derive(Debug)]
 pub struct Answer {
@@ -177,9 +179,10 @@ fn chunks(mut bytes: &[u8], must_end: bool) -> Result<(Vec<u8>, Option<usize>), 
 
 /// Whatever came over a connection that has ended: answers, each as it should be. `asked_for_heads`: the bodies of some are
 /// left out, and nobody knows which; then only the first one is judged.
-pub fn judge_all(mut bytes: &[u8], asked_for_heads: bool) -> Result<Vec<Answer>, String> {
+pub fn judge_all(came: &Came, asked_for_heads: bool) -> Result<Vec<Answer>, String> {
+    let mut bytes = came.bytes.as_slice();
     let mut answers = Vec::new();
-    while let Some((answer, length)) = first(bytes, !asked_for_heads, true)? {
+    while let Some((answer, length)) = first(bytes, !asked_for_heads, !came.was_cut)? {
         answer.judge(!asked_for_heads)?;
         answers.push(answer);
         bytes = &bytes[length..];

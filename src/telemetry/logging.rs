@@ -1,24 +1,29 @@
 //! Logs: to the console (stderr) and to a file.
 
-use std::io::{self, IsTerminal};
+use std::{
+    cell::Cell,
+    io::{self, IsTerminal},
+};
 
 use async_trait::async_trait;
-use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    Layer, Registry,
+    Layer,
     filter::Targets,
-    fmt::{self, MakeWriter, writer::MakeWriterExt},
-    layer::SubscriberExt,
+    layer::{Context, SubscriberExt},
 };
 
 use super::{
-    format::{Json, Text},
+    format::Style,
     ids,
     metrics::{Metric, Page, Source},
     rotation::RotatingFile,
-    writer::{LinesLost, Writer},
+    writer::{Lines, LinesLost, Writer},
 };
-use crate::config::{LogFormat, LogLevel, LogSettings};
+use crate::{
+    clock::Clock,
+    config::{LogFormat, LogLevel, LogSettings},
+};
 
 /// Keeps the writers alive; dropping it writes what they still hold.
 #[derive(Debug)]
@@ -61,17 +66,23 @@ pub fn start(settings: &LogSettings) -> io::Result<Logging> {
         }
         None => None,
     };
-    let colours = io::stderr().is_terminal();
-    let layers = match file {
-        // The same bytes for both: a line is put together once.
-        Some(file) if !colours => vec![layer(settings.format, false, console.and(file))],
-        Some(file) => vec![
-            layer(settings.format, true, console),
-            layer(settings.format, false, file),
-        ],
-        None => vec![layer(settings.format, colours, console)],
+    let format = settings.format;
+    let plain = Style {
+        format,
+        colours: false,
     };
-    let subscriber = tracing_subscriber::registry().with(layers.with_filter(filter(settings.level)));
+    let of_console = Style {
+        format,
+        colours: io::stderr().is_terminal() && format == LogFormat::Text,
+    };
+    let mut outputs = Outputs::default();
+    outputs.add(of_console, console);
+    if let Some(file) = file {
+        outputs.add(plain, file);
+    }
+    let subscriber = tracing_subscriber::registry()
+        .with(filter(settings.level))
+        .with(outputs);
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     Ok(Logging { writers })
 }
@@ -84,16 +95,35 @@ fn report_panics() {
     }));
 }
 
-fn layer<W>(format: LogFormat, colours: bool, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let layer = fmt::layer()
-        .with_writer(writer)
-        .with_ansi(colours && format == LogFormat::Text);
-    match format {
-        LogFormat::Text => layer.event_format(Text).boxed(),
-        LogFormat::Json => layer.event_format(Json).boxed(),
+/// Where lines go. Outputs whose lines look the same get the same bytes: a line is put together once.
+#[derive(Debug, Default)]
+struct Outputs(Vec<(Style, Vec<Lines>)>);
+
+impl Outputs {
+    fn add(&mut self, style: Style, lines: Lines) {
+        match self.0.iter_mut().find(|(other, _)| *other == style) {
+            Some((_, outputs)) => outputs.push(lines),
+            None => self.0.push((style, vec![lines])),
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Outputs {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        thread_local! {
+            /// The line that is being put together.
+            static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        }
+        let now = Clock::system().now();
+        let mut line = LINE.take();
+        for (style, outputs) in &self.0 {
+            line.clear();
+            style.write(&mut line, now, event);
+            for output in outputs {
+                output.put(&line);
+            }
+        }
+        LINE.set(line);
     }
 }
 

@@ -15,8 +15,6 @@ use std::{
     time::Duration,
 };
 
-use tracing_subscriber::fmt::MakeWriter;
-
 /// What may wait to be written; about ten thousand lines.
 const BUFFER: usize = 1024 * 1024;
 
@@ -55,14 +53,14 @@ impl Shared {
     }
 }
 
-impl Write for Lines {
+impl Lines {
     /// Takes a line whole, or drops and counts it; never fails and never waits.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+    pub(super) fn put(&self, line: &[u8]) {
         let mut waiting = self.0.lock();
         let (before, asleep) = (waiting.lines.len(), waiting.asleep);
         if before + line.len() > BUFFER {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
-            return Ok(line.len());
+            return;
         }
         waiting.lines.extend_from_slice(line);
         let after = waiting.lines.len();
@@ -70,19 +68,6 @@ impl Write for Lines {
         if asleep || (before < ENOUGH && after >= ENOUGH) {
             self.0.changed.notify_one();
         }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }
 
@@ -208,9 +193,9 @@ mod tests {
 
     #[test]
     fn lines_arrive_whole_and_in_order_and_the_last_before_the_end() {
-        let (mut lines, writer, got, go_on) = gated();
+        let (lines, writer, got, go_on) = gated();
         for number in 0..100 {
-            writeln!(lines, "line {number}").unwrap();
+            lines.put(format!("line {number}\n").as_bytes());
         }
         for _ in 0..200 {
             go_on.send(()).unwrap();
@@ -225,17 +210,17 @@ mod tests {
 
     #[test]
     fn a_stuck_sink_does_not_keep_the_process_from_ending() {
-        let (mut lines, writer, _got, _go_on) = gated();
-        writeln!(lines, "never written").unwrap();
+        let (lines, writer, _got, _go_on) = gated();
+        lines.put(b"never written\n");
         drop(writer);
     }
 
     #[test]
     fn a_stuck_sink_costs_lines_and_no_waiting() {
-        let (mut lines, writer, got, go_on) = gated();
+        let (lines, writer, got, go_on) = gated();
         let line = [b'x'; 1_024];
         for _ in 0..4 * BUFFER / line.len() {
-            lines.write_all(&line).unwrap();
+            lines.put(&line);
         }
         let dropped = writer.0.dropped.load(Ordering::Relaxed);
         assert!(dropped > 0, "what does not fit is counted");

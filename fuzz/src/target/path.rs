@@ -78,8 +78,7 @@ pub(super) fn trial(mut peer: Peer) -> Trial {
 /// Whether there is a route of this form. What stands for an id may be written in many ways, what stands in the route only in one.
 fn is_known(target: &str, shortest: usize) -> bool {
     let path = target.split(['?', '#']).next().unwrap_or_default();
-    // A target may name the service.
-    let path = path.strip_prefix("http://localhost").unwrap_or(path);
+    let path = without_origin(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let inner = path.strip_prefix("/api/v1").unwrap_or(path);
     let fits = |route: &str| {
@@ -96,4 +95,15 @@ fn is_known(target: &str, shortest: usize) -> bool {
     // Those that tell how the process is have one segment, and no prefix.
     let is_about_the_process = path != "/conversations" && path.matches('/').count() == 1;
     is_about_the_process || engagement::http::table().iter().any(|route| fits(route.path))
+}
+
+/// A target may name the service, in letters of either case.
+fn without_origin(target: &str) -> &str {
+    ["http://localhost", "https://localhost"]
+        .into_iter()
+        .find_map(|origin| {
+            let (start, path) = target.split_at_checked(origin.len())?;
+            start.eq_ignore_ascii_case(origin).then_some(path)
+        })
+        .unwrap_or(target)
 }

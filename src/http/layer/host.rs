@@ -2,7 +2,7 @@
 
 use axum::{
     extract::Request,
-    http::{Version, header},
+    http::{Version, header, uri::Scheme},
 };
 
 use super::proxies;
@@ -17,6 +17,15 @@ pub(super) fn judge(http: &Http, request: &Request) -> Result<(), Problem> {
     let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if target > LONGEST_TARGET {
         return Err(Problem::uri_too_long());
+    }
+    // RFC 9112 lets a target name the service. hyper takes any scheme there, even an empty one.
+    if uri
+        .scheme()
+        .is_some_and(|scheme| ![Scheme::HTTP, Scheme::HTTPS].contains(scheme))
+    {
+        return Err(Problem::bad_request(
+            "The request target is neither a path nor an http URL.",
+        ));
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {

@@ -106,6 +106,14 @@ pub(super) async fn there_is_exactly_one_host(on: Database) {
         "another",
         &get(&service, &absolute, &["Host: b.example"]).await,
     );
+    for (scheme, status) in [("HTTP", 200), ("https", 200), ("ftp", 400), ("", 400)] {
+        let target = format!("{scheme}://a.example{path}");
+        rows.equal(
+            &target,
+            get(&service, &target, &["Host: a.example"]).await.status,
+            status,
+        );
+    }
 }
 
 /// H3: the operator's list
