@@ -6,11 +6,16 @@ use tokio::sync::oneshot;
 
 use super::{Duty, Failure, raise_file_limit};
 use crate::{
-    config::Config,
+    config::{Config, ConfigError},
     http::{self, Http, Listener, Router},
     shutdown::Shutdown,
     telemetry::Telemetry,
 };
+
+const OTHER_LISTEN: &str =
+    "stop what uses it, or give another address: --listen 127.0.0.1:0 picks a free port";
+const OTHER_METRICS_LISTEN: &str =
+    "stop what uses it, or give another address: --metrics-listen 127.0.0.1:0 picks a free port";
 
 /// HTTP that is being served; until it gets a service it says that it is starting.
 pub(super) struct Listening {
@@ -31,9 +36,20 @@ impl Listening {
         let mut settings = config.http.clone();
         let api = match duty {
             Duty::Replies { listens: false } => None,
-            _ => Some(bind(settings.listen)?),
+            _ => Some(bind(settings.listen, OTHER_LISTEN)?),
         };
-        let watched = settings.metrics_listen.map(bind).transpose()?;
+        // Port 0 is another one each time.
+        if api.is_some() && settings.listen.port() != 0 && settings.metrics_listen == Some(settings.listen) {
+            return Err(Failure::Refused(ConfigError::new(
+                "metrics_listen",
+                format!("{} is where the API listens", settings.listen),
+                "give metrics an address of their own, or leave it out: they are beside the API then",
+            )));
+        }
+        let watched = settings
+            .metrics_listen
+            .map(|address| bind(address, OTHER_METRICS_LISTEN))
+            .transpose()?;
         let address = api.as_ref().map(Listener::address);
         settings.listen = address.unwrap_or(settings.listen);
         settings.max_connections = settings.max_connections.min(raise_file_limit());
@@ -69,8 +85,12 @@ impl Listening {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<Listener, Failure> {
-    Listener::bind(address).map_err(|cause| Failure::Listen(address, cause))
+fn bind(address: SocketAddr, instead: &'static str) -> Result<Listener, Failure> {
+    Listener::bind(address).map_err(|cause| Failure::Listen {
+        address,
+        instead,
+        cause,
+    })
 }
 
 fn serve(

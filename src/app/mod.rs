@@ -45,7 +45,14 @@ const FOR_TRACES: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum Failure {
     /// The address cannot be had.
-    Listen(SocketAddr, io::Error),
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// Where another one is given: a flag with an example.
+        instead: &'static str,
+        /// Why not.
+        cause: io::Error,
+    },
     /// The database cannot be opened.
     Open(OpenError),
     /// The configuration makes no sense together with what is in the database.
@@ -59,7 +66,7 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(address, cause) => write!(f, "cannot listen on {address}: {cause}"),
+            Self::Listen { address, cause, .. } => write!(f, "cannot listen on {address}: {cause}"),
             Self::Open(cause) => cause.fmt(f),
             Self::Refused(cause) => cause.fmt(f),
             Self::Broken(cause) => write!(f, "the database failed while writing: {cause}"),
@@ -75,9 +82,7 @@ impl Failure {
     pub fn hint(&self) -> &str {
         match self {
             Self::Refused(cause) => &cause.hint,
-            Self::Listen(..) => {
-                "stop what uses it, or give another address: --listen 127.0.0.1:0 picks a free port"
-            }
+            Self::Listen { instead, .. } => instead,
             Self::Open(cause) => cause.hint(),
             Self::Broken(_) => {
                 "check the disk and run `engagement check`, then start again: whatever was acknowledged is still there"

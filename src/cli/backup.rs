@@ -7,7 +7,7 @@ use crate::{
     app::backup::{self, Failure},
     clock::Stopwatch,
     config::{self, Settings},
-    store::sqlite::{BackupError, BackupProgress, Saved},
+    store::sqlite::{BackupError, BackupProgress, FileError, Saved},
 };
 
 /// How much a server comes before its backup.
@@ -57,11 +57,21 @@ pub(super) fn told(saved: &Saved) -> String {
     )
 }
 
+/// How a command exits that does not write a file.
+pub(super) fn file_code(cause: &FileError) -> u8 {
+    match cause {
+        FileError::Same(_) => 2,
+        FileError::Io(..) => IO_FAILED,
+        FileError::Exists(_) | FileError::InUse(_) | FileError::Underway(_) => UNAVAILABLE,
+    }
+}
+
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
         let code = match &failure {
-            Failure::Postgres(_) | Failure::Sqlite(BackupError::Same(_)) => 2,
-            Failure::Sqlite(BackupError::Io(..) | BackupError::Copying(_)) => IO_FAILED,
+            Failure::Postgres(_) => 2,
+            Failure::Sqlite(BackupError::File(cause)) => file_code(cause),
+            Failure::Sqlite(BackupError::Copying(_)) => IO_FAILED,
             Failure::Sqlite(_) => UNAVAILABLE,
         };
         Self {

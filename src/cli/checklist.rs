@@ -2,10 +2,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use ipnet::IpNet;
+
 use super::{CommandError, REFUSED, print};
 use crate::{
     config::{Config, Database, LogLevel, LoggedIds, Ownership, Reads, Settings, Stored},
-    model::{ApiKey, Environment, KeyState, Timestamp},
+    model::{ApiKey, Environment, KeyLimits, KeyState, Timestamp},
 };
 
 /// How bad it is.
@@ -64,7 +66,7 @@ pub(super) fn run(
 fn items(settings: &Settings, config: &Config, keys: &[ApiKey], now: Timestamp) -> Vec<Item> {
     vec![
         key(config, keys, now),
-        key_file(settings),
+        secrets(settings),
         tls(config),
         proxies(config),
         public_url(config),
@@ -73,6 +75,7 @@ fn items(settings: &Settings, config: &Config, keys: &[ApiKey], now: Timestamp) 
         owners(config, keys, now),
         limits(config, keys, now),
         logs(config),
+        metrics(config),
         database(config),
         unseen(
             "backups",
@@ -132,23 +135,29 @@ fn key(config: &Config, keys: &[ApiKey], now: Timestamp) -> Item {
     }
 }
 
-fn key_file(settings: &Settings) -> Item {
+fn secrets(settings: &Settings) -> Item {
     const WHAT: &str = "secrets in files";
-    let files = [&settings.api_key_file, &settings.database_url_file];
-    let open = files.into_iter().flatten().find(|path| is_open_to_others(path));
-    match open {
-        Some(path) => doubtful(
+    let open: Vec<_> = settings
+        .secret_files()
+        .into_iter()
+        .filter(|path| is_open_to_others(path))
+        .map(|path| path.display().to_string())
+        .collect();
+    let elsewhere = settings.secrets_outside_files();
+    if !open.is_empty() {
+        let files = open.join(" ");
+        doubtful(
             WHAT,
-            format!(
-                "others on this machine can read {0}: chmod 600 {0}",
-                path.display()
-            ),
-        ),
-        None if settings.api_key.is_some() => doubtful(
+            format!("others on this machine can read {files}: chmod 600 {files}"),
+        )
+    } else if !elsewhere.is_empty() {
+        let elsewhere = elsewhere.join(", ");
+        doubtful(
             WHAT,
-            "the key is in the environment, the command line or engagement.toml; ENGAGEMENT_API_KEY_FILE names a file",
-        ),
-        None => good(WHAT, "nobody else reads them"),
+            format!("in the environment, the command line or engagement.toml: {elsewhere}; a file is safer"),
+        )
+    } else {
+        good(WHAT, "nobody else reads them")
     }
 }
 
@@ -174,12 +183,30 @@ fn tls(config: &Config) -> Item {
 
 fn proxies(config: &Config) -> Item {
     const WHAT: &str = "trusted proxies";
-    match config.http.trusted_proxies.len() {
-        0 => doubtful(
+    let proxies = &config.http.trusted_proxies;
+    if proxies.is_empty() {
+        doubtful(
             WHAT,
             "none is named, so clients of a proxy count as one address: ENGAGEMENT_TRUSTED_PROXIES",
-        ),
-        count => good(WHAT, format!("{count} are believed when they say who asks")),
+        )
+    } else if let Some(wide) = proxies.iter().find(|proxy| is_wide(proxy)) {
+        doubtful(
+            WHAT,
+            format!("{wide} holds more than proxies: whoever asks from there is believed to be anybody"),
+        )
+    } else {
+        good(
+            WHAT,
+            format!("{} are believed when they say who asks", proxies.len()),
+        )
+    }
+}
+
+/// Whether a network is larger than any that people have for themselves: 10.0.0.0/8 and fc00::/7 are the largest.
+fn is_wide(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < 8,
+        IpNet::V6(network) => network.prefix_len() < 32 && !network.addr().is_unique_local(),
     }
 }
 
@@ -229,19 +256,41 @@ fn owners(config: &Config, keys: &[ApiKey], now: Timestamp) -> Item {
 fn limits(config: &Config, keys: &[ApiKey], now: Timestamp) -> Item {
     const WHAT: &str = "limits of keys";
     let usual = config.http.limits.keys;
-    let unlimited = active(keys, now)
-        .filter(|key| {
-            let limits = key.limits.or(usual);
-            limits.requests_per_s.is_none() && limits.messages_per_min.is_none()
-        })
-        .count();
-    if unlimited > 0 {
+    let is_limited = |own: KeyLimits| {
+        let limits = own.or(usual);
+        limits.requests_per_s.is_some() || limits.messages_per_min.is_some()
+    };
+    let stored = active(keys, now).map(|key| key.limits);
+    // That of the configuration has none of its own.
+    let all: Vec<_> = stored
+        .chain(config.access.key.iter().map(|_| KeyLimits::default()))
+        .collect();
+    let unlimited = all.iter().filter(|own| !is_limited(**own)).count();
+    if all.is_empty() {
+        doubtful(WHAT, "there is no key that could have any")
+    } else if unlimited > 0 {
         doubtful(
             WHAT,
-            format!("{unlimited} keys may ask as often as they like: --requests-per-s, --messages-per-min"),
+            format!(
+                "{unlimited} keys may ask as often as they like: --requests-per-s, --messages-per-min; ENGAGEMENT_KEY_REQUESTS_PER_S for all"
+            ),
         )
     } else {
         good(WHAT, "each has some")
+    }
+}
+
+fn metrics(config: &Config) -> Item {
+    const WHAT: &str = "metrics";
+    let http = &config.http;
+    match http.metrics_listen {
+        Some(listen) if !listen.ip().is_loopback() => doubtful(
+            WHAT,
+            format!("{listen} tells them to whoever reaches it: only your network may"),
+        ),
+        Some(listen) => good(WHAT, format!("{listen} tells them to this machine")),
+        None if !http.metrics => good(WHAT, "there are none"),
+        None => good(WHAT, "whoever has a key with metrics:read"),
     }
 }
 
@@ -321,6 +370,10 @@ mod tests {
             ("trusted proxies", Verdict::Doubtful, &|settings| {
                 settings.trusted_proxies = list("127.0.0.1");
             }),
+            ("limits of keys", Verdict::Doubtful, &|settings| {
+                settings.api_key = Some(SecretString::from("k".repeat(24)));
+                settings.key_messages_per_min = Some(60);
+            }),
             ("the public URL", Verdict::Doubtful, &|settings| {
                 settings.public_url = Some("https://chat.example.com".to_owned());
             }),
@@ -336,6 +389,24 @@ mod tests {
         }
         let plain = with(&|settings| settings.log_ids = Some(LoggedIds::Plain));
         assert_eq!(verdict(&plain, "logs"), Verdict::Doubtful);
+        for (networks, expected) in [
+            ("10.0.0.0/8,fd00::/8,192.0.2.7", Verdict::Good),
+            ("2001:db8::/32", Verdict::Good),
+            ("127.0.0.1,0.0.0.0/0", Verdict::Doubtful),
+            ("::/0", Verdict::Doubtful),
+            ("2000::/3", Verdict::Doubtful),
+        ] {
+            let proxies = with(&|settings| settings.trusted_proxies = list(networks));
+            assert_eq!(verdict(&proxies, "trusted proxies"), expected, "{networks}");
+        }
+        for (listen, expected) in [
+            ("127.0.0.1:9100", Verdict::Good),
+            ("[::1]:9100", Verdict::Good),
+            ("0.0.0.0:9100", Verdict::Doubtful),
+        ] {
+            let watched = with(&|settings| settings.metrics_listen = Some(listen.parse().unwrap()));
+            assert_eq!(verdict(&watched, "metrics"), expected, "{listen}");
+        }
         let far = with(&|settings| settings.listen = Some("0.0.0.0:8000".parse().unwrap()));
         assert_eq!(verdict(&far, "TLS in front"), Verdict::Doubtful);
     }

@@ -1,13 +1,11 @@
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write, stdout},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{BufWriter, Write, stdout},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 
-use super::{CommandError, IO_FAILED, UNAVAILABLE, progress::Bar};
+use super::{CommandError, IO_FAILED, UNAVAILABLE, backup::file_code, progress::Bar};
 use crate::{
     app::transfer::{self, Failure, Progress, Tally},
     clock::Stopwatch,
@@ -49,45 +47,12 @@ pub(super) fn run(command: &Export, settings: &Settings) -> Result<(), CommandEr
 
 /// The file gets its name once it is whole.
 fn to_file(database: &Database, file: &Path, replace: bool) -> Result<Tally, CommandError> {
-    let exists = || CommandError {
-        message: format!("{} exists already", file.display()),
-        hint: "give --replace to put the new one in its place, or another name".to_owned(),
-        code: UNAVAILABLE,
-    };
-    if !replace && file.exists() {
-        return Err(exists());
-    }
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut options = OpenOptions::new();
-    // Only its owner reads what people wrote.
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let out = options.open(&part).map_err(Failure::Write)?;
-    let written = write(database, BufWriter::new(out)).and_then(|(out, tally)| {
-        let out = out
-            .into_inner()
-            .map_err(|cause| Failure::Write(cause.into_error()))?;
-        out.sync_all().map_err(Failure::Write)?;
-        if !replace && file.exists() {
-            return Err(exists());
-        }
-        name(&part, file).map_err(Failure::Write)?;
-        Ok(tally)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    written
-}
-
-fn name(part: &Path, file: &Path) -> io::Result<()> {
-    fs::rename(part, file)?;
-    let directory = match file.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
-    File::open(directory)?.sync_all()
+    let part = transfer::begin_file(database, file, replace)?;
+    let (mut out, tally) = write(database, BufWriter::new(part.file()))?;
+    out.flush().map_err(Failure::Write)?;
+    drop(out);
+    part.become_file().map_err(Failure::File)?;
+    Ok(tally)
 }
 
 fn write<W: Write + Send>(database: &Database, out: W) -> Result<(W, Tally), CommandError> {
@@ -105,9 +70,10 @@ impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
         let code = match failure {
             Failure::Open(cause) => return cause.into(),
+            Failure::File(ref cause) => file_code(cause),
             Failure::Store(store::Error::Full | store::Error::Broken(_)) | Failure::Write(_) => IO_FAILED,
             Failure::Store(_) | Failure::Source(_) => UNAVAILABLE,
-            Failure::Read(_) | Failure::Other(_) => 1,
+            Failure::Input(_) | Failure::Read(_) | Failure::Other(_) => 1,
         };
         Self {
             message: failure.to_string(),

@@ -110,8 +110,8 @@ fn source(command: &Import, file: &Path) -> Result<(Source, Meter), CommandError
     let (input, meter): (Box<dyn Read + Send>, Meter) = if file == Path::new("-") {
         (Box::new(stdin()), Meter::Unknown)
     } else {
-        let opened = File::open(file).and_then(|opened| Ok((opened.metadata()?.len(), opened)));
-        let (length, opened) = opened.map_err(|cause| Failure::Read(Unreadable::Io(cause)))?;
+        let opened = open(file).map_err(|cause| Failure::Input(Unreadable::Io(cause)));
+        let (opened, length) = opened?;
         (Box::new(opened), Meter::Bytes(Arc::clone(&read), length))
     };
     let input = BufReader::with_capacity(1 << 16, Counted { input, read });
@@ -120,6 +120,17 @@ fn source(command: &Import, file: &Path) -> Result<(Source, Meter), CommandError
         Import::Jsonl(_) | Import::Django(_) => Source::Jsonl(Box::new(input)),
     };
     Ok((source, meter))
+}
+
+/// A file that has something to read, and how much.
+fn open(file: &Path) -> io::Result<(File, u64)> {
+    let opened = File::open(file)?;
+    let metadata = opened.metadata()?;
+    // Only the first read would say so.
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok((opened, metadata.len()))
 }
 
 fn told(command: &Import, refused: &Refused) -> String {

@@ -80,7 +80,7 @@ pub(super) struct Create {
 #[derive(Debug, Args)]
 struct End {
     /// After this time it opens nothing: 90d, 24h or 30m [default: never]
-    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "expires")]
+    #[arg(long, value_name = "TIME", value_parser = lifetime, conflicts_with = "expires")]
     expires_in: Option<Duration>,
     /// From this date on it opens nothing: 2027-01-31 or 2027-01-31T12:00:00Z
     #[arg(long, value_name = "DATE", value_parser = date)]
@@ -325,14 +325,29 @@ fn date(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "give 2027-01-31 or 2027-01-31T12:00:00Z".to_owned())
 }
 
+/// As over HTTP: about 136 years.
+const LONGEST_S: u64 = u32::MAX as u64;
+
 /// Reads `90d`, `24h`, `30m` or `10s`.
 fn time(text: &str) -> Result<Duration, String> {
     let units = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60), ('s', 1)];
     let read = units.into_iter().find_map(|(unit, seconds)| {
         let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        number.checked_mul(seconds).map(Duration::from_secs)
+        let all = number.checked_mul(seconds).filter(|all| *all <= LONGEST_S);
+        all.map(Duration::from_secs)
     });
-    read.ok_or_else(|| "give a number and a unit: 90d, 24h, 30m or 10s".to_owned())
+    read.ok_or_else(|| "give a number and a unit: 90d, 24h, 30m or 10s, up to 49710d".to_owned())
+}
+
+/// A key that is over at once is a mistake.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    time(text).and_then(|time| {
+        if time.is_zero() {
+            Err("give at least 1s: it would open nothing".to_owned())
+        } else {
+            Ok(time)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -353,8 +368,21 @@ mod tests {
             ("24 h", None),
             ("99999999999999999999d", None),
             ("999999999999999d", None),
+            ("49710d", Some(49_710 * 86_400)),
+            ("49711d", None),
         ] {
             assert_eq!(time(text).ok(), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_lives_for_a_second_at_least() {
+        assert_eq!(lifetime("1s"), Ok(Duration::from_secs(1)));
+        for nothing in ["0s", "0d"] {
+            assert!(
+                lifetime(nothing).unwrap_err().contains("at least 1s"),
+                "{nothing}"
+            );
         }
     }
 }

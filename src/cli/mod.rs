@@ -27,7 +27,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 
 use crate::{
     app::{Duty, Failure, database::OpenError},
@@ -144,7 +147,7 @@ impl From<Failure> for CommandError {
             Failure::Open(_) => UNAVAILABLE,
             Failure::Broken(_) => IO_FAILED,
             Failure::Refused(_) => REFUSED,
-            Failure::Listen(..) | Failure::Other(_) => 1,
+            Failure::Listen { .. } | Failure::Other(_) => 1,
         };
         Self {
             message: failure.to_string(),
@@ -156,7 +159,10 @@ impl From<Failure> for CommandError {
 
 /// Runs the command that these arguments ask for.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = Cli::command().get_matches_from(arguments);
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let matches = Cli::command()
+        .try_get_matches_from(&arguments)
+        .unwrap_or_else(|error| named_as_given(error, &arguments).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let command = cli
         .command
@@ -174,6 +180,27 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// An error about a flag that nobody typed is one about its environment variable.
+fn named_as_given(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let long = flag.split([' ', '=']).next().unwrap_or_default();
+    let is_typed = arguments
+        .iter()
+        .any(|argument| argument.to_string_lossy().split('=').next() == Some(long));
+    let name = long.trim_start_matches('-').replace('-', "_");
+    let variable = Settings::NAMES
+        .iter()
+        .zip(Settings::VARIABLES)
+        .find(|(known, _)| **known == name);
+    if let Some((_, variable)) = variable.filter(|_| !is_typed) {
+        let both = format!("{variable} ({flag})");
+        error.insert(ContextKind::InvalidArg, ContextValue::String(both));
+    }
+    error
 }
 
 fn dispatch(command: Service, given: &Given) -> Result<(), CommandError> {

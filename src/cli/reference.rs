@@ -43,7 +43,7 @@ pub(super) fn man(man: &Man) -> Result<(), CommandError> {
             .map_err(|cause| cannot_write(&cause)),
         Some(directory) => pages(directory).map_err(|cause| CommandError {
             message: format!("cannot write into {}: {cause}", directory.display()),
-            hint: "give a directory that exists and that this user may write to".to_owned(),
+            hint: "give a directory that this user may write to".to_owned(),
             code: 1,
         }),
     }
@@ -56,6 +56,7 @@ fn pages(directory: &Path) -> io::Result<()> {
         clap_mangen::Man::new(command).title(&name).render(&mut page)?;
         std::fs::write(directory.join(format!("{name}.1")), page)
     };
+    std::fs::create_dir_all(directory)?;
     write(Cli::command(), "engagement".to_owned())?;
     for (path, command) in all_commands() {
         let name = format!("engagement-{}", path.join("-"));
@@ -197,8 +198,9 @@ mod tests {
     #[test]
     fn every_command_has_a_page() {
         let folder = tempfile::tempdir().unwrap();
-        pages(folder.path()).unwrap();
-        let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let directory = folder.path().join("share/man1");
+        pages(&directory).unwrap();
+        let page = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
         assert!(page("engagement.1").contains("ENGAGEMENT_LISTEN"));
         assert!(page("engagement-keys-create.1").contains("engagement keys create"));
         assert!(!page("engagement-keys-create.1").contains("ENGAGEMENT_LISTEN"));

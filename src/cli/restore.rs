@@ -36,8 +36,15 @@ pub(super) fn run(command: &Restore, settings: &Settings) -> Result<(), CommandE
     if let Some(kept) = restored.kept {
         eprintln!("what was there is kept as {}", kept.display());
     }
+    if restored.keys > 0 {
+        eprintln!(
+            "its {} keys are as they were at the backup, those that were taken back since included: see `engagement keys list`",
+            restored.keys
+        );
+    }
     print(format_args!(
-        "restored: {}, {:.1} s, verified",
+        "restored {}: {}, {:.1} s, verified",
+        restored.database.display(),
         told(&restored.saved),
         watch.elapsed().as_secs_f64()
     ))

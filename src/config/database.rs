@@ -1,8 +1,11 @@
 //! Where the data is.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use super::{ConfigError, Settings, at_least_one, value::DatabaseUrl};
+use super::{ConfigError, Settings, seconds, value::DatabaseUrl, within};
+
+/// A server has room for about a hundred as it comes.
+const CONNECTIONS: RangeInclusive<usize> = 1..=1_000;
 
 /// A database, as its URL names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,9 +87,9 @@ pub fn at(flag: &str, url: &DatabaseUrl, settings: &Settings) -> Result<Database
         Some(("postgres" | "postgresql", _)) => Ok(Database::Postgres(PostgresSettings {
             url: url.clone(),
             replica_url: None,
-            readers: at_least_one("database_readers", settings.database_readers.unwrap_or(1))?,
-            writers: at_least_one("database_writers", settings.database_writers.unwrap_or(1))?,
-            statement_timeout: Duration::from_secs(settings.database_timeout_s.unwrap_or(5).max(1)),
+            readers: within("database_readers", settings.database_readers, 1, &CONNECTIONS)?,
+            writers: within("database_writers", settings.database_writers, 1, &CONNECTIONS)?,
+            statement_timeout: seconds("database_timeout_s", settings.database_timeout_s, 5)?,
         })),
         _ => Ok(Database::Sqlite(parse_sqlite(flag, url.expose())?)),
     }

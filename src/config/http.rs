@@ -1,11 +1,11 @@
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
 use ipnet::IpNet;
 
-use super::{ConfigError, LimitSettings, Settings, at_least_one, limits, value::List};
+use super::{ConfigError, LimitSettings, MOST_AT_ONCE, Settings, limits, seconds, value::List, within};
 
 /// Who may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
@@ -92,19 +92,12 @@ pub struct HttpSettings {
 }
 
 pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> {
-    let seconds = |name: &'static str, given: Option<u64>, default: u64| match given.unwrap_or(default) {
-        0 => Err(ConfigError::new(
-            name,
-            "must be at least 1",
-            format!("leave it out for {default}"),
-        )),
-        seconds => Ok(Duration::from_secs(seconds)),
-    };
+    let at_once = 1..=MOST_AT_ONCE;
     let public_url = settings.public_url.as_deref().map(public_url).transpose()?;
     let by_tls = public_url
         .as_deref()
         .is_some_and(|url| url.starts_with("https://"));
-    let mib = at_least_one("max_bodies_mib", settings.max_bodies_mib.unwrap_or(64))?;
+    let mib = within("max_bodies_mib", settings.max_bodies_mib, 64, &(1..=1024 * 1024))?;
     let listen = settings
         .listen
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)));
@@ -125,8 +118,8 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
         public_url,
         reads: settings.reads.unwrap_or_default(),
         allowed_hosts: list(settings.allowed_hosts.as_ref())
-            .map(|host| host.to_ascii_lowercase())
-            .collect(),
+            .map(|host| host_name(host))
+            .collect::<Result<_, _>>()?,
         cors_origins: list(settings.cors_origins.as_ref())
             .map(|origin| cors_origin(origin))
             .collect::<Result<_, _>>()?,
@@ -135,15 +128,22 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
             .collect::<Result<_, _>>()?,
         proxy_headers: settings.proxy_headers.unwrap_or_default(),
         limits: limits::section(settings),
-        max_connections: at_least_one("max_connections", settings.max_connections.unwrap_or(8_192))?,
-        max_in_flight: at_least_one("max_in_flight", settings.max_in_flight.unwrap_or(1_024))?,
+        max_connections: within("max_connections", settings.max_connections, 8_192, &at_once)?,
+        max_in_flight: within("max_in_flight", settings.max_in_flight, 1_024, &at_once)?,
         max_bodies: mib.saturating_mul(1024 * 1024),
-        max_streams: at_least_one("max_streams", settings.max_streams.unwrap_or(4_096))?,
-        max_streams_per_conversation: at_least_one(
+        max_streams: within("max_streams", settings.max_streams, 4_096, &at_once)?,
+        max_streams_per_conversation: within(
             "max_streams_per_conversation",
-            settings.max_streams_per_conversation.unwrap_or(1_024),
+            settings.max_streams_per_conversation,
+            1_024,
+            &at_once,
         )?,
-        max_streams_per_address: settings.max_streams_per_address.unwrap_or(0),
+        max_streams_per_address: within(
+            "max_streams_per_address",
+            settings.max_streams_per_address,
+            0,
+            &(0..=MOST_AT_ONCE),
+        )?,
         header_timeout: seconds("header_timeout_s", settings.header_timeout_s, 10)?,
         idle_timeout: seconds("idle_timeout_s", settings.idle_timeout_s, 75)?,
         body_timeout: seconds("body_timeout_s", settings.body_timeout_s, 30)?,
@@ -192,6 +192,29 @@ fn public_url(url: &str) -> Result<String, ConfigError> {
         ));
     }
     Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// A name as it is compared with those that requests ask for: without a port, which they may have.
+fn host_name(text: &str) -> Result<String, ConfigError> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let is_address = || {
+        let inside = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        inside.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+    };
+    if name.split('.').all(is_label) || is_address() {
+        return Ok(name);
+    }
+    Err(ConfigError::new(
+        "allowed_hosts",
+        format!("`{text}` is no host name"),
+        "without scheme, port, path and wildcards, for instance: --allowed-hosts chat.example.com,127.0.0.1,[::1]",
+    ))
 }
 
 /// An origin as browsers send it: scheme, host and port, nothing else.

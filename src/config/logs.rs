@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{ConfigError, Settings};
+use super::{ConfigError, Settings, within};
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
@@ -60,6 +60,11 @@ pub enum LoggedIds {
 
 const MIB: u64 = 1024 * 1024;
 
+const MOST_MIB: u64 = 1024 * 1024;
+
+/// Each is given another name whenever one is full.
+const MOST_FILES: u32 = 1_000;
+
 pub(super) fn section(settings: &Settings) -> Result<LogSettings, ConfigError> {
     let file = match settings.log_file.as_deref() {
         None => Some("logs/engagement.log".into()),
@@ -67,18 +72,12 @@ pub(super) fn section(settings: &Settings) -> Result<LogSettings, ConfigError> {
         Some("") => return Err(ConfigError::new("log_file", "is empty", "give a path, or off")),
         Some(path) => Some(path.into()),
     };
-    let max_mib = settings.log_file_max_mib.unwrap_or(64);
-    if max_mib == 0 {
-        return Err(ConfigError::new(
-            "log_file_max_mib",
-            "must be at least 1",
-            "leave it out for 64",
-        ));
-    }
+    let max_mib = within("log_file_max_mib", settings.log_file_max_mib, 64, &(1..=MOST_MIB))?;
+    let files_kept = within("log_files_kept", settings.log_files_kept, 5, &(0..=MOST_FILES))?;
     Ok(LogSettings {
         file,
         file_limit: max_mib.saturating_mul(MIB),
-        files_kept: settings.log_files_kept.unwrap_or(5),
+        files_kept,
         format: settings.log_format.unwrap_or_default(),
         level: settings.log_level.unwrap_or_default(),
         ids: settings.log_ids.unwrap_or_default(),

@@ -13,12 +13,13 @@ mod limits;
 mod logs;
 mod providers;
 mod replies;
+mod secrets;
 mod service;
 mod settings;
 mod traces;
 mod value;
 
-use std::path::Path;
+use std::{fmt, ops::RangeInclusive, path::Path, time::Duration};
 
 use clap::{ArgMatches, parser::ValueSource};
 
@@ -150,14 +151,36 @@ impl Given {
     }
 }
 
-fn at_least_one(name: &'static str, number: usize) -> Result<usize, ConfigError> {
-    if number == 0 {
-        Err(ConfigError::new(
-            name,
-            "must be at least 1",
-            "leave it out for the default",
-        ))
-    } else {
-        Ok(number)
+/// The most of what takes memory for each: connections, requests, streams, workers.
+const MOST_AT_ONCE: usize = 1_000_000;
+
+/// The longest time that something may take, in seconds: a day. Far beyond it, clocks have no moment to wait for.
+const LONGEST_S: u64 = 24 * 60 * 60;
+
+/// A number within these bounds. Without them, one with too many digits would be found out by whoever runs out of memory.
+fn within<N: PartialOrd + fmt::Display>(
+    name: impl Into<String>,
+    given: Option<N>,
+    default: N,
+    bounds: &RangeInclusive<N>,
+) -> Result<N, ConfigError> {
+    let Some(number) = given else {
+        return Ok(default);
+    };
+    if bounds.contains(&number) {
+        return Ok(number);
     }
+    Err(ConfigError::new(
+        name,
+        format!("must be from {} to {}", bounds.start(), bounds.end()),
+        format!("leave it out for {default}"),
+    ))
 }
+
+/// A time in whole seconds.
+fn seconds(name: impl Into<String>, given: Option<u64>, default: u64) -> Result<Duration, ConfigError> {
+    within(name, given, default, &(1..=LONGEST_S)).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,14 +2,14 @@
 
 mod table;
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{env, fs, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use self::table::{Api, OutputLimit, ProviderKind, ProviderTables};
 use self::table::{Table, is_variable};
-use super::{ConfigError, Settings, value::web_url};
+use super::{ConfigError, Settings, seconds, value::web_url, within};
 
 /// The built-in provider, and its only model.
 const RULES: &str = "rules";
@@ -27,6 +27,11 @@ const BYTES_PER_TOKEN: usize = 3;
 
 /// The largest part of a model's window that is kept free for its answer, in tokens.
 const LARGEST_RESERVE: usize = 4096;
+
+const MOST_PROMPTS: usize = 100_000;
+
+/// How large a model's window may be, in tokens.
+const WINDOWS: RangeInclusive<usize> = 256..=100_000_000;
 
 /// Every provider, and who answers when nobody is asked for.
 #[derive(Debug, Clone)]
@@ -116,18 +121,15 @@ fn provider(name: &str, table: &Table) -> Result<ProviderSettings, ConfigError> 
             "leave out `api` and `output_limit`",
         );
     }
-    let seconds = |key: &str, given: Option<u64>, default: u64| match given.unwrap_or(default) {
-        0 => Err(at_least_one(name, key)),
-        seconds => Ok(Duration::from_secs(seconds)),
-    };
-    let concurrency = table.concurrency.unwrap_or(256);
-    if !(1..=100_000).contains(&concurrency) {
-        return wrong("concurrency", "must be from 1 to 100000", "leave it out for 256");
-    }
-    let context_tokens = table.context_tokens.unwrap_or(8192);
-    if context_tokens < 256 {
-        return wrong("context_tokens", "must be at least 256", "leave it out for 8192");
-    }
+    let qualified = |key: &str| format!("providers.{name}.{key}");
+    let timeout = |key: &str, given: Option<u64>, default| seconds(qualified(key), given, default);
+    let concurrency = within(
+        qualified("concurrency"),
+        table.concurrency,
+        256,
+        &(1..=MOST_PROMPTS),
+    )?;
+    let context_tokens = within(qualified("context_tokens"), table.context_tokens, 8192, &WINDOWS)?;
     let output_limit = match table.output_limit {
         Some(given) => given,
         None if base_url.host_str() == Some(OPENAI_HOST) => OutputLimit::MaxCompletionTokens,
@@ -142,10 +144,10 @@ fn provider(name: &str, table: &Table) -> Result<ProviderSettings, ConfigError> 
         api: table.api.unwrap_or_default(),
         stream: table.stream.unwrap_or(true),
         output_limit,
-        connect_timeout: seconds("connect_timeout_s", table.connect_timeout_s, 5)?,
-        first_byte_timeout: seconds("first_byte_timeout_s", table.first_byte_timeout_s, 30)?,
-        gap_timeout: seconds("gap_timeout_s", table.gap_timeout_s, 30)?,
-        total_timeout: seconds("total_timeout_s", table.total_timeout_s, 120)?,
+        connect_timeout: timeout("connect_timeout_s", table.connect_timeout_s, 5)?,
+        first_byte_timeout: timeout("first_byte_timeout_s", table.first_byte_timeout_s, 30)?,
+        gap_timeout: timeout("gap_timeout_s", table.gap_timeout_s, 30)?,
+        total_timeout: timeout("total_timeout_s", table.total_timeout_s, 120)?,
         concurrency,
         window: window(context_tokens),
         fallback: Vec::new(),
@@ -344,10 +346,6 @@ fn names(list: &[ProviderSettings]) -> String {
 
 fn setting(name: &str, key: &str, problem: &str, hint: &str) -> ConfigError {
     ConfigError::new(format!("providers.{name}.{key}"), problem, hint)
-}
-
-fn at_least_one(name: &str, key: &str) -> ConfigError {
-    setting(name, key, "must be at least 1", "leave it out for the default")
 }
 
 #[cfg(test)]

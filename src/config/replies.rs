@@ -1,6 +1,12 @@
 use std::time::Duration;
 
-use super::{ConfigError, Settings, at_least_one};
+use super::{ConfigError, Settings, within};
+
+/// Each holds a place in several tables of the process.
+const MOST_WORKERS: usize = 100_000;
+
+/// Ten years.
+const LONGEST_DAYS: usize = 3_650;
 
 /// How replies are worked on.
 #[derive(Debug, Clone)]
@@ -46,8 +52,13 @@ impl Default for ReplySettings {
 
 pub(super) fn section(settings: &Settings) -> Result<ReplySettings, ConfigError> {
     let defaults = ReplySettings::default();
-    let workers = at_least_one("workers", settings.workers.unwrap_or(defaults.workers))?;
-    let days = at_least_one("deltas_kept_days", settings.deltas_kept_days.unwrap_or(7))?;
+    let workers = within("workers", settings.workers, defaults.workers, &(1..=MOST_WORKERS))?;
+    let days = within(
+        "deltas_kept_days",
+        settings.deltas_kept_days,
+        7,
+        &(1..=LONGEST_DAYS),
+    )?;
     let deltas_kept = Duration::from_hours(24) * u32::try_from(days).unwrap_or(u32::MAX);
     Ok(ReplySettings {
         workers,

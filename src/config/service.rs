@@ -1,6 +1,11 @@
 use std::time::Duration;
 
-use super::{ConfigError, Settings, at_least_one};
+use super::{ConfigError, Settings, within};
+
+const MOST_PENDING: usize = 1_000_000_000;
+
+/// Ten years.
+const LONGEST_HOURS: usize = 10 * 365 * 24;
 
 /// Whose conversations are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
@@ -36,10 +41,17 @@ impl Default for ServiceSettings {
 
 pub(super) fn section(settings: &Settings) -> Result<ServiceSettings, ConfigError> {
     let defaults = ServiceSettings::default();
-    let hours = at_least_one("idempotency_kept_h", settings.idempotency_kept_h.unwrap_or(24))?;
-    let most = at_least_one(
+    let hours = within(
+        "idempotency_kept_h",
+        settings.idempotency_kept_h,
+        24,
+        &(1..=LONGEST_HOURS),
+    )?;
+    let most = within(
         "max_pending_replies",
-        settings.max_pending_replies.unwrap_or(100_000),
+        settings.max_pending_replies,
+        100_000,
+        &(1..=MOST_PENDING),
     )?;
     Ok(ServiceSettings {
         ownership: settings.ownership.unwrap_or(defaults.ownership),

@@ -15,6 +15,11 @@ impl DatabaseUrl {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether there is something in it that is not shown.
+    pub fn holds_password(&self) -> bool {
+        self.to_string() != self.0
+    }
 }
 
 impl From<&str> for DatabaseUrl {
@@ -179,6 +184,7 @@ mod tests {
         ] {
             assert_eq!(DatabaseUrl::from(url).to_string(), shown);
             assert_eq!(format!("{:?}", DatabaseUrl::from(url)), shown);
+            assert_eq!(DatabaseUrl::from(url).holds_password(), url != shown);
         }
     }
 

@@ -12,7 +12,8 @@ impl Timestamp {
         Self(micros)
     }
 
-    /// Reads a date and time of RFC 3339, or a date alone, which stands for its beginning in UTC.
+    /// Reads a date and time of RFC 3339, or a date alone, which stands for its beginning in UTC. The last day of 9999,
+    /// which people write for never, becomes the last moment that can be told.
     pub fn parse(text: &str) -> Option<Self> {
         let time = text.parse::<jiff::Timestamp>().or_else(|error| {
             let is_date = text.len() == "2026-01-31".len();
@@ -21,7 +22,8 @@ impl Timestamp {
                 .map(|zoned| zoned.timestamp())
                 .ok_or(error)
         });
-        time.ok().map(|time| Self(time.as_microsecond()))
+        let last = || is_past_the_last(text).then_some(jiff::Timestamp::MAX);
+        time.ok().or_else(last).map(|time| Self(time.as_microsecond()))
     }
 
     /// Microseconds since the Unix epoch.
@@ -53,6 +55,15 @@ impl Timestamp {
     }
 }
 
+/// Whether a text is a date like those that are read, but a later one than moments go to: theirs end 26 hours before 10000.
+fn is_past_the_last(text: &str) -> bool {
+    let Ok(pieces) = jiff::fmt::temporal::Pieces::parse(text) else {
+        return false;
+    };
+    let is_a_moment = pieces.time().is_some() == pieces.offset().is_some();
+    is_a_moment && pieces.time_zone_annotation().is_none() && pieces.date() >= jiff::civil::date(9999, 12, 30)
+}
+
 /// RFC 3339 in UTC with exactly six fractional digits: `2026-11-22T14:15:30.414806Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,6 +86,12 @@ mod tests {
             ("2026-11-22T14:15:30.414806Z", Some("2026-11-22T14:15:30.414806Z")),
             ("2026-11-22T16:15:30+02:00", Some("2026-11-22T14:15:30.000000Z")),
             ("2026-11-22", Some("2026-11-22T00:00:00.000000Z")),
+            ("9999-12-30T22:00:00Z", Some("9999-12-30T22:00:00.000000Z")),
+            ("9999-12-31T23:59:59Z", Some("9999-12-30T22:00:00.999999Z")),
+            ("9999-12-31", Some("9999-12-30T22:00:00.999999Z")),
+            ("9999-12-31T23:59:59", None),
+            ("9999-12-32", None),
+            ("10000-01-01", None),
             ("2026-11-31", None),
             ("2026-11-22T14:15:30", None),
             ("20261122", None),

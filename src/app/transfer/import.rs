@@ -331,7 +331,7 @@ impl<'a> Importer<'a> {
     /// Removes what was stored of a conversation that will not be whole.
     async fn forget(&self, current: &Current) -> Result<()> {
         match current.what {
-            What::New { is_staged: true, .. } => self.store.clear(current.id).await,
+            What::New { is_staged: true, .. } if !self.plan.is_dry => self.store.clear(current.id).await,
             _ => Ok(()),
         }
     }

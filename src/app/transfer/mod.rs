@@ -21,7 +21,7 @@ use crate::{
         export::ExportStore,
         import::ImportStore,
         postgres::{self, PostgresTransfer},
-        sqlite::{self, DjangoFile, SqliteTransfer},
+        sqlite::{self, DjangoFile, FileError, Part, SqliteTransfer},
     },
     transfer::{self, Export, Fit, Refused, Unreadable},
 };
@@ -45,7 +45,7 @@ impl Source {
         let file = DjangoFile::open(path).map_err(Failure::Source)?;
         let messages = file
             .count()
-            .map_err(|cause| Failure::Read(Unreadable::Format(cause.to_string())))?;
+            .map_err(|cause| Failure::Input(Unreadable::Format(cause.to_string())))?;
         Ok((Self::Django(Box::new(file)), messages))
     }
 }
@@ -96,12 +96,16 @@ pub enum Failure {
     Open(OpenError),
     /// What is to be read cannot be opened.
     Source(sqlite::OpenError),
-    /// What is to be read cannot be read.
+    /// What is to be read cannot be read, from its beginning on.
+    Input(Unreadable),
+    /// It cannot be read further.
     Read(Unreadable),
     /// The database failed.
     Store(store::Error),
     /// What was exported cannot be written.
     Write(io::Error),
+    /// It is not written into that file.
+    File(FileError),
     /// Something else failed.
     Other(io::Error),
 }
@@ -112,10 +116,12 @@ impl Failure {
         match self {
             Self::Open(cause) => cause.hint(),
             Self::Source(_) => "give the file `db.sqlite3` of the Django service",
+            Self::Input(_) => "nothing was stored; correct it, or give another file",
             Self::Read(_) => "what was in front of that is stored; correct it and run this again",
             Self::Store(store::Error::Full) => "make room, then run this again: it goes on where it was",
             Self::Store(store::Error::Corrupt { .. } | store::Error::Broken(_)) => "run `engagement check`",
             Self::Store(_) | Self::Other(_) => "run this again: it goes on where it was",
+            Self::File(cause) => cause.hint(),
             Self::Write(_) => "see that this user may write there, and that there is room",
         }
     }
@@ -126,8 +132,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Open(cause) => cause.fmt(f),
             Self::Source(cause) => write!(f, "the source: {cause}"),
-            Self::Read(cause) => write!(f, "the source: {cause}"),
+            Self::Input(cause) | Self::Read(cause) => write!(f, "the source: {cause}"),
             Self::Store(cause) => cause.fmt(f),
+            Self::File(cause) => cause.fmt(f),
             Self::Write(cause) => write!(f, "cannot write the export: {cause}"),
             Self::Other(cause) => cause.fmt(f),
         }
@@ -140,6 +147,15 @@ impl From<store::Error> for Failure {
     fn from(cause: store::Error) -> Self {
         Self::Store(cause)
     }
+}
+
+/// Begins a file to export into. It is none of the database's own.
+pub fn begin_file(database: &Database, file: &Path, replaces: bool) -> Result<Part, Failure> {
+    let own = match database {
+        Database::Sqlite(path) => Some(path.as_path()),
+        Database::Postgres(_) => None,
+    };
+    Part::of(file, own, replaces).map_err(Failure::File)
 }
 
 /// Writes every conversation there, in the order of their ids. Gives that back.
@@ -172,6 +188,18 @@ async fn to_fill(database: &Database) -> Result<Box<dyn ImportStore>, OpenError>
             let options = postgres_options(settings);
             postgres::validate(&options)?;
             Box::new(PostgresTransfer::to_fill(&options).await?)
+        }
+    })
+}
+
+/// Opens the database to see what would be taken in, without making or changing it.
+async fn to_try(database: &Database) -> Result<Box<dyn ImportStore>, OpenError> {
+    Ok(match database {
+        Database::Sqlite(path) => Box::new(SqliteTransfer::to_try(path)?),
+        Database::Postgres(settings) => {
+            let options = postgres_options(settings);
+            postgres::validate(&options)?;
+            Box::new(PostgresTransfer::to_read(&options).await?)
         }
     })
 }
@@ -214,7 +242,12 @@ pub async fn import(
     plan: Plan,
     watch: Watch<'_>,
 ) -> Result<Tally, Failure> {
-    let store = to_fill(database).await.map_err(Failure::Open)?;
+    let opened = if plan.is_dry {
+        to_try(database).await
+    } else {
+        to_fill(database).await
+    };
+    let store = opened.map_err(Failure::Open)?;
     let imported = import_all(store.as_ref(), source, plan, watch).await;
     store.close().await;
     imported
@@ -244,6 +277,9 @@ async fn import_all(
         .await
         .map_err(|cause| Failure::Other(io::Error::other(cause)))?;
     let tally = stored?;
-    read.map_err(Failure::Read)?;
-    Ok(tally)
+    match read {
+        Ok(()) => Ok(tally),
+        Err(cause) if plan.is_dry || tally.conversations == 0 => Err(Failure::Input(cause)),
+        Err(cause) => Err(Failure::Read(cause)),
+    }
 }

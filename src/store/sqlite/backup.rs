@@ -4,14 +4,7 @@
 //! in a transaction: so there is one, from the first page to the last, and the copy is the database as it was when that
 //! began. Meanwhile the log cannot be moved into the database beyond that moment, and grows.
 
-use std::{
-    fmt,
-    fs::{self, File},
-    io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, path::Path, time::Duration};
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags,
@@ -20,6 +13,7 @@ use rusqlite::{
 
 use super::{
     connection,
+    files::{FileError, Part},
     open::{self, OpenError},
 };
 use crate::clock::Stopwatch;
@@ -32,9 +26,6 @@ const FLUSH_AFTER: usize = 8;
 
 /// How long others may hold what is needed.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
-
-/// What SQLite puts beside a database.
-pub(super) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// What a database in one file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,16 +57,8 @@ pub enum BackupError {
     Open(OpenError),
     /// What is to be restored cannot be opened, or is none of ours.
     NoBackup(OpenError),
-    /// There is something under that name.
-    Exists(PathBuf),
-    /// There is something under that name, and it is being used.
-    InUse(PathBuf),
-    /// The backup is the database.
-    Same(PathBuf),
-    /// Somebody else is writing it.
-    Underway(PathBuf),
-    /// A file cannot be written.
-    Io(PathBuf, io::Error),
+    /// A file is not written.
+    File(FileError),
     /// Copying failed.
     Copying(rusqlite::Error),
     /// The copy is not sound.
@@ -90,11 +73,7 @@ impl BackupError {
             Self::NoBackup(OpenError::Missing(_)) => "give the file that `engagement backup` wrote",
             Self::NoBackup(OpenError::TooNew { .. }) => "restore it with the newer version of engagement",
             Self::NoBackup(_) => "give another backup",
-            Self::Exists(_) => "give --replace to put the new one in its place, or another name",
-            Self::InUse(_) => "stop what uses it, or give another name",
-            Self::Same(_) => "give the backup a name of its own",
-            Self::Underway(_) => "wait for the other one, or give another name",
-            Self::Io(..) => "see that this user may write there, and that there is room",
+            Self::File(cause) => cause.hint(),
             Self::Copying(_) => "see that there is room; run `engagement check` to examine the database",
             Self::Damaged(_) => {
                 "nothing was replaced: give another backup, or run `engagement check` on the database"
@@ -108,11 +87,7 @@ impl fmt::Display for BackupError {
         match self {
             Self::Open(cause) => cause.fmt(f),
             Self::NoBackup(cause) => write!(f, "the backup: {cause}"),
-            Self::Exists(path) => write!(f, "{} exists already", path.display()),
-            Self::InUse(path) => write!(f, "somebody is using {}", path.display()),
-            Self::Same(path) => write!(f, "{} is the database itself", path.display()),
-            Self::Underway(path) => write!(f, "somebody else is writing {}", path.display()),
-            Self::Io(path, cause) => write!(f, "cannot write {}: {cause}", path.display()),
+            Self::File(cause) => cause.fmt(f),
             Self::Copying(cause) => write!(f, "copying failed: {cause}"),
             Self::Damaged(problems) => {
                 let first = problems.first().map_or("", String::as_str);
@@ -128,6 +103,12 @@ impl fmt::Display for BackupError {
 
 impl std::error::Error for BackupError {}
 
+impl From<FileError> for BackupError {
+    fn from(cause: FileError) -> Self {
+        Self::File(cause)
+    }
+}
+
 impl From<rusqlite::Error> for BackupError {
     fn from(cause: rusqlite::Error) -> Self {
         Self::Copying(cause)
@@ -137,32 +118,16 @@ impl From<rusqlite::Error> for BackupError {
 /// Writes all that the database holds now into a file, and verifies that.
 pub fn back_up(database: &Path, file: &Path, replace: bool, watch: Watch<'_>) -> Result<Saved, BackupError> {
     let database = open::existing(database).map_err(BackupError::Open)?;
-    let file = resolve(file)?;
-    if file == database {
-        return Err(BackupError::Same(file));
-    }
-    if BESIDE.iter().any(|ending| beside(&file, ending).exists()) {
-        return Err(BackupError::InUse(file));
-    }
-    refuse_existing(&file, replace)?;
-    let part = Part::create(beside(&file, ".part"))?;
+    let part = Part::of(file, Some(&database), replace)?;
     let snapshot = snapshot(&database).map_err(BackupError::Open)?;
     let copied = copy_pages(&snapshot, &part, Pace::Gentle, watch);
     drop(snapshot);
     fold(&database);
     copied?;
     watch(BackupProgress::Verifying);
-    let saved = part.settle()?;
-    refuse_existing(&file, replace)?;
-    part.become_file(&file)?;
+    let saved = settle(&part)?;
+    part.become_file()?;
     Ok(saved)
-}
-
-fn refuse_existing(file: &Path, replace: bool) -> Result<(), BackupError> {
-    if !replace && file.exists() {
-        return Err(BackupError::Exists(file.to_owned()));
-    }
-    Ok(())
 }
 
 /// Opens the database in a transaction that sees it as it is now.
@@ -235,7 +200,7 @@ pub(super) fn copy_pages(
     pace: Pace,
     watch: Watch<'_>,
 ) -> Result<(), BackupError> {
-    let mut to = Connection::open_with_flags(&part.path, FLAGS)?;
+    let mut to = Connection::open_with_flags(part.path(), FLAGS)?;
     // A copy that is cut off is thrown away, so nothing is needed to take it back; flushing is done here.
     to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -2048;")?;
     let backup = Backup::new(from, &mut to)?;
@@ -250,7 +215,7 @@ pub(super) fn copy_pages(
             break;
         }
         if steps % FLUSH_AFTER == 0 {
-            part.file.sync_data().map_err(|cause| part.failed(cause))?;
+            part.file().sync_data().map_err(|cause| part.failed(cause))?;
         }
         if pace == Pace::Gentle {
             rest(2 * work.elapsed());
@@ -269,124 +234,36 @@ fn rest(time: Duration) {
 
 const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
-/// A file that is being written, and gets its name once it is whole. Until then it is removed with its owner.
-pub(super) struct Part {
-    path: PathBuf,
-    file: File,
-    is_named: bool,
-}
-
-impl Part {
-    /// Begins a new one, in the place of what a run that was killed has left.
-    pub(super) fn create(path: PathBuf) -> Result<Self, BackupError> {
-        let failed = |cause| BackupError::Io(path.clone(), cause);
-        let file = open::private()
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(BackupError::Underway(path)),
-            Err(fs::TryLockError::Error(cause)) => return Err(failed(cause)),
-        }
-        // The other one may have become whole, and been given its name, just before its lock was free.
-        let is_it = path
-            .metadata()
-            .is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()));
-        if !is_it {
-            return Err(BackupError::Underway(path));
-        }
-        file.set_len(0).map_err(failed)?;
-        for ending in BESIDE {
-            let _ = fs::remove_file(beside(&path, ending));
-        }
-        Ok(Self {
-            path,
-            file,
-            is_named: false,
-        })
+/// Makes it a single file that needs no other beside it, looks at every page of it, and puts it on the disk.
+pub(super) fn settle(part: &Part) -> Result<Saved, BackupError> {
+    let db = Connection::open_with_flags(part.path(), FLAGS)?;
+    db.execute_batch(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY;",
+    )?;
+    let is_single = db.query_row("PRAGMA journal_mode = DELETE", (), |row| {
+        Ok(row.get_ref(0)?.as_str()? == "delete")
+    })?;
+    let mut problems = open::problems(&db)?;
+    if !is_single {
+        problems.push("it cannot be made a single file".to_owned());
     }
-
-    /// Makes it a single file that needs no other beside it, looks at every page of it, and puts it on the disk.
-    pub(super) fn settle(&self) -> Result<Saved, BackupError> {
-        let db = Connection::open_with_flags(&self.path, FLAGS)?;
-        db.execute_batch(
-            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY;",
-        )?;
-        let is_single = db.query_row("PRAGMA journal_mode = DELETE", (), |row| {
-            Ok(row.get_ref(0)?.as_str()? == "delete")
-        })?;
-        let mut problems = open::problems(&db)?;
-        if !is_single {
-            problems.push("it cannot be made a single file".to_owned());
-        }
-        if !problems.is_empty() {
-            return Err(BackupError::Damaged(problems));
-        }
-        let count = |sql| db.query_row(sql, (), |row| row.get(0));
-        let (conversations, messages) = (
-            count("SELECT count(*) FROM conversations")?,
-            count("SELECT count(*) FROM messages")?,
-        );
-        drop(db);
-        self.file.sync_all().map_err(|cause| self.failed(cause))?;
-        let bytes = self.file.metadata().map_err(|cause| self.failed(cause))?.len();
-        Ok(Saved {
-            conversations,
-            messages,
-            bytes,
-        })
+    if !problems.is_empty() {
+        return Err(BackupError::Damaged(problems));
     }
-
-    /// Gives it its name, in the place of whatever has it.
-    pub(super) fn become_file(mut self, file: &Path) -> Result<(), BackupError> {
-        let failed = |cause| BackupError::Io(file.to_owned(), cause);
-        fs::rename(&self.path, file).map_err(failed)?;
-        self.is_named = true;
-        sync_directory(file)
-    }
-
-    /// Gives it to the owner of another file, if this user may.
-    pub(super) fn hand_over(&self, other: &Path) {
-        if let Ok(other) = other.metadata() {
-            let _ = std::os::unix::fs::chown(&self.path, Some(other.uid()), Some(other.gid()));
-        }
-    }
-
-    fn failed(&self, cause: io::Error) -> BackupError {
-        BackupError::Io(self.path.clone(), cause)
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.is_named {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// The name of something beside a file.
-pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
-/// Makes what happened to names in a file's directory durable.
-pub(super) fn sync_directory(file: &Path) -> Result<(), BackupError> {
-    let directory = file.parent().unwrap_or(Path::new("/"));
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|cause| BackupError::Io(directory.to_owned(), cause))
-}
-
-/// The absolute path of a file that there may be or not.
-fn resolve(file: &Path) -> Result<PathBuf, BackupError> {
-    open::resolve(file).map_err(|error| match error {
-        OpenError::Io(path, cause) => BackupError::Io(path, cause),
-        other => BackupError::Open(other),
+    let count = |sql| db.query_row(sql, (), |row| row.get(0));
+    let (conversations, messages) = (
+        count("SELECT count(*) FROM conversations")?,
+        count("SELECT count(*) FROM messages")?,
+    );
+    drop(db);
+    let failed = |cause| part.failed(cause);
+    // Before anything makes way for it.
+    part.file().sync_all().map_err(failed)?;
+    let bytes = part.file().metadata().map_err(failed)?.len();
+    Ok(Saved {
+        conversations,
+        messages,
+        bytes,
     })
 }
 

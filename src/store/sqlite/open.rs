@@ -2,14 +2,18 @@
 
 use std::{
     fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::{connection, copy, migrations, purge};
+use super::{
+    connection, copy,
+    files::{self, LOCK, beside, private},
+    migrations, purge,
+};
 use crate::store::{
     copy::CopyRecord,
     schema::{self, LATEST, MigrationState, OtherSchema},
@@ -137,9 +141,7 @@ pub(super) struct ServerLock {
 impl ServerLock {
     pub(super) fn take(database: &Path) -> Result<Self, OpenError> {
         let database = resolve(database)?;
-        let mut name = database.clone().into_os_string();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = beside(&database, LOCK);
         let file = private()
             .create(true)
             .truncate(false)
@@ -277,24 +279,5 @@ fn create(path: &Path) -> Result<(), OpenError> {
 
 /// The absolute path with links followed, so that one database has one name and one lock.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
-    if let Ok(path) = path.canonicalize() {
-        return Ok(path);
-    }
-    let failed = |cause| OpenError::Io(path.to_owned(), cause);
-    let name = path
-        .file_name()
-        .ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
-    let directory = match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
-    Ok(directory.canonicalize().map_err(failed)?.join(name))
-}
-
-/// A file that only its owner can read.
-pub(super) fn private() -> OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
+    files::resolve(path).map_err(|cause| OpenError::Io(path.to_owned(), cause))
 }

@@ -9,19 +9,22 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    backup::{
-        BESIDE, BUSY, BackupError, BackupProgress, Pace, Part, Saved, Watch, beside, copy_pages, is_busy,
-        sync_directory,
-    },
-    connection, migrations,
+    backup::{BUSY, BackupError, BackupProgress, Pace, Saved, Watch, copy_pages, is_busy, settle},
+    connection,
+    files::{BESIDE, FileError, Part, belongs_to, beside, sync_directory},
+    migrations,
     open::{self, OpenError, ServerLock},
 };
 
 /// What was restored.
 #[derive(Debug)]
 pub struct Restored {
-    /// What the database holds now.
+    /// The database.
+    pub database: PathBuf,
+    /// What it holds now.
     pub saved: Saved,
+    /// How many keys in it were not taken back.
+    pub keys: u64,
     /// Where that is kept which it replaced.
     pub kept: Option<PathBuf>,
 }
@@ -35,24 +38,39 @@ pub fn restore(
 ) -> Result<Restored, BackupError> {
     let file = open::existing(file).map_err(BackupError::NoBackup)?;
     let database = open::resolve(database).map_err(BackupError::Open)?;
-    if file == database {
-        return Err(BackupError::Same(file));
+    if belongs_to(&database, &file) {
+        return Err(FileError::Same(file).into());
     }
     let _lock = ServerLock::take(&database).map_err(BackupError::Open)?;
     let is_taken = database.exists() || BESIDE.iter().any(|ending| beside(&database, ending).exists());
     if is_taken && !replace {
-        return Err(BackupError::Exists(database));
+        return Err(FileError::Exists(database).into());
     }
     let backup = examine(&file).map_err(BackupError::NoBackup)?;
-    let part = Part::create(beside(&database, ".restoring"))?;
+    let keys = open_keys(&backup)?;
+    let part = Part::of_database(&database)?;
     copy_pages(&backup, &part, Pace::Flat, watch)?;
     drop(backup);
     watch(BackupProgress::Verifying);
-    let saved = part.settle()?;
-    part.hand_over(&database);
+    let saved = settle(&part)?;
+    part.hand_over();
     let kept = is_taken.then(|| set_aside(&database)).transpose()?;
-    part.become_file(&database)?;
-    Ok(Restored { saved, kept })
+    part.become_file()?;
+    Ok(Restored {
+        database,
+        saved,
+        keys,
+        kept,
+    })
+}
+
+/// How many keys there are that nobody took back; older programs had none.
+fn open_keys(db: &Connection) -> rusqlite::Result<u64> {
+    if !db.table_exists(None, "api_keys")? {
+        return Ok(0);
+    }
+    let count = "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL";
+    db.query_row(count, (), |row| row.get(0))
 }
 
 /// Opens a backup that this program can work with, in a transaction.
@@ -70,9 +88,9 @@ fn examine(file: &Path) -> Result<Connection, OpenError> {
 /// Keeps the database under another name beside its own. It has its own as well, until another file takes that: at no
 /// moment there is none, which a server would take for the first start of all.
 fn set_aside(database: &Path) -> Result<PathBuf, BackupError> {
-    let failed = |cause| BackupError::Io(database.to_owned(), cause);
+    let failed = |cause| BackupError::File(FileError::Io(database.to_owned(), cause));
     match make_single(database) {
-        Err(cause) if is_busy(&cause) => return Err(BackupError::InUse(database.to_owned())),
+        Err(cause) if is_busy(&cause) => return Err(FileError::InUse(database.to_owned()).into()),
         // It is damaged, which is a reason to restore. What is left of its log goes with it.
         Ok(()) | Err(_) => {}
     }

@@ -56,6 +56,21 @@ impl SqliteTransfer {
         })
     }
 
+    /// Opens the database to see what would come of filling it. One that is missing is as good as an empty one, which is
+    /// in memory.
+    pub fn to_try(path: &Path) -> Result<Self, OpenError> {
+        match Self::to_read(path) {
+            Err(OpenError::Missing(_)) => {}
+            opened => return opened,
+        }
+        let mut db = Connection::open_in_memory()?;
+        migrations::apply(&mut db)?;
+        Ok(Self {
+            db: Arc::new(Mutex::new(db)),
+            lock: None,
+        })
+    }
+
     /// Opens the database to fill it, and creates it if it is missing.
     pub fn to_fill(path: &Path) -> Result<Self, OpenError> {
         let lock = match ServerLock::take(path) {

@@ -244,7 +244,7 @@ async fn what_makes_no_sense_is_refused_with_a_hint() {
     let place = Place::each().await.remove(0);
     let key = place.keys(&["create", "it"]).await;
     place.keys(&["revoke", id_of(&key)]).await;
-    let rows: [(&[&str], i32, &str); 12] = [
+    let rows: [(&[&str], i32, &str); 14] = [
         (&["create"], 2, "NAME"),
         (&["create", " "], 2, "1 to 100 characters"),
         (
@@ -256,6 +256,12 @@ async fn what_makes_no_sense_is_refused_with_a_hint() {
             &["create", "it", "--expires-in", "soon"],
             2,
             "90d, 24h, 30m or 10s",
+        ),
+        (&["create", "it", "--expires-in", "0s"], 2, "at least 1s"),
+        (
+            &["create", "it", "--expires-in", "99999999999d"],
+            2,
+            "up to 49710d",
         ),
         (&["create", "it", "--expires", "31.1.2027"], 2, "2027-01-31"),
         (&["create", "it", "--expires", "2020-01-01"], 2, "has passed"),

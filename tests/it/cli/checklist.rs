@@ -141,6 +141,29 @@ type Row = (
 
 const KEY: (&str, &str) = ("API_KEY", GOOD);
 
+const FILES: &[(&str, &str, u32)] = &[
+    ("own.key", GOOD, 0o600),
+    ("open.key", GOOD, 0o644),
+    ("own.headers", "authorization=canary", 0o600),
+    ("open.headers", "authorization=canary", 0o640),
+    (
+        "own.toml",
+        "[providers.p]\nbase_url = 'http://127.0.0.1:1'\nmodels = ['m']\napi_key_file = 'own.key'",
+        0o644,
+    ),
+    (
+        "open.toml",
+        "[providers.p]\nbase_url = 'http://127.0.0.1:1'\nmodels = ['m']\napi_key_file = 'open.key'",
+        0o644,
+    ),
+    (
+        // Some variable that is set.
+        "variable.toml",
+        "[providers.p]\nbase_url = 'http://127.0.0.1:1'\nmodels = ['m']\napi_key_env = 'ENGAGEMENT_LISTEN'",
+        0o644,
+    ),
+];
+
 /// Stored keys | settings | what | what is said of it.
 const ROWS: &[Row] = &[
     (Stored::Nothing, &[], "a key of your own", "WRONG"),
@@ -163,6 +186,37 @@ const ROWS: &[Row] = &[
         "secrets in files",
         "look at",
     ),
+    (
+        Stored::One,
+        &[("OTLP_HEADERS", "authorization=canary")],
+        "secrets in files",
+        "look at",
+    ),
+    (
+        Stored::One,
+        &[("OTLP_HEADERS_FILE", "own.headers")],
+        "secrets in files",
+        "ok",
+    ),
+    (
+        Stored::One,
+        &[("OTLP_HEADERS_FILE", "open.headers")],
+        "secrets in files",
+        "look at",
+    ),
+    (Stored::One, &[("CONFIG", "own.toml")], "secrets in files", "ok"),
+    (
+        Stored::One,
+        &[("CONFIG", "open.toml")],
+        "secrets in files",
+        "look at",
+    ),
+    (
+        Stored::One,
+        &[("CONFIG", "variable.toml")],
+        "secrets in files",
+        "look at",
+    ),
     (Stored::One, &[], "TLS in front", "by hand"),
     (Stored::One, &[("LISTEN", "0.0.0.0:0")], "TLS in front", "look at"),
     (Stored::One, &[], "trusted proxies", "look at"),
@@ -171,6 +225,12 @@ const ROWS: &[Row] = &[
         &[("TRUSTED_PROXIES", "127.0.0.1")],
         "trusted proxies",
         "ok",
+    ),
+    (
+        Stored::One,
+        &[("TRUSTED_PROXIES", "127.0.0.1,0.0.0.0/0")],
+        "trusted proxies",
+        "look at",
     ),
     (Stored::One, &[], "the public URL", "look at"),
     (
@@ -193,10 +253,33 @@ const ROWS: &[Row] = &[
     ),
     (Stored::One, &[], "limits of keys", "look at"),
     (Stored::Limited, &[], "limits of keys", "ok"),
-    (Stored::ForTests, &[KEY], "limits of keys", "ok"),
+    (Stored::Nothing, &[], "limits of keys", "look at"),
+    (Stored::Nothing, &[KEY], "limits of keys", "look at"),
+    (
+        Stored::Nothing,
+        &[KEY, ("KEY_REQUESTS_PER_S", "5")],
+        "limits of keys",
+        "ok",
+    ),
+    (Stored::Limited, &[KEY], "limits of keys", "look at"),
+    (Stored::ForTests, &[KEY], "limits of keys", "look at"),
     (Stored::One, &[], "logs", "ok"),
     (Stored::One, &[("LOG_IDS", "plain")], "logs", "look at"),
     (Stored::One, &[("LOG_LEVEL", "trace")], "logs", "look at"),
+    (Stored::One, &[], "metrics", "ok"),
+    (Stored::One, &[("METRICS_LISTEN", "127.0.0.1:0")], "metrics", "ok"),
+    (
+        Stored::One,
+        &[("METRICS_LISTEN", "0.0.0.0:0")],
+        "metrics",
+        "look at",
+    ),
+    (
+        Stored::One,
+        &[("METRICS_LISTEN", "0.0.0.0:0"), ("METRICS", "0")],
+        "metrics",
+        "ok",
+    ),
     (Stored::One, &[], "backups", "by hand"),
 ];
 
@@ -206,10 +289,10 @@ async fn judge(rows: &[Row], place: impl AsyncFn() -> Place) {
         let place = place().await;
         place.apply().await;
         let keys = stored.store(&place).await;
-        for (name, mode) in [("own.key", 0o600), ("open.key", 0o644)] {
+        for (name, content, mode) in FILES {
             let path = place.home.path().join(name);
-            fs::write(&path, GOOD).expect("a file");
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
+            fs::write(&path, content).expect("a file");
+            fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).expect("a mode");
         }
         for (_, settings, what, mark) in rows.iter().filter(|(of, ..)| *of == stored) {
             let row = format!("{stored:?} {settings:?} {what}");
@@ -282,7 +365,7 @@ async fn without_production_there_is_no_list() {
     let place = Place::file();
     place.apply().await;
     assert_eq!(items(&place.said(&["check"]).await), []);
-    assert_eq!(items(&place.check(&[]).await.stdout).len(), 12);
+    assert_eq!(items(&place.check(&[]).await.stdout).len(), 13);
 }
 
 #[tokio::test]
@@ -330,7 +413,7 @@ async fn a_schema_that_is_pending_stays_pending() {
         assert_eq!(without.code, Some(REFUSED), "{without:?}");
         for run in [&with_key, &without] {
             assert!(run.stdout.contains("migrations pending"), "{run:?}");
-            assert_eq!(items(&run.stdout).len(), 12, "{run:?}");
+            assert_eq!(items(&run.stdout).len(), 13, "{run:?}");
         }
         assert_eq!(place.said(&["migrate", "status"]).await, before);
     }

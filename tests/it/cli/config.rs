@@ -44,7 +44,7 @@ async fn flags_win_over_the_environment_and_that_over_the_file() {
         .env("WORKERS", "20")
         .run()
         .await;
-    assert_refused(&run, REFUSED, &["workers: must be at least 1"]);
+    assert_refused(&run, REFUSED, &["workers: must be from 1 to 100000"]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The command line: what it says, where it says it, and how it ends.
 
+mod bounds;
 mod chat;
 pub(crate) mod checklist;
 mod config;

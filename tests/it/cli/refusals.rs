@@ -135,11 +135,11 @@ async fn settings_that_contradict_each_other_are_refused() {
         ),
         (
             &[HERE, ("DATABASE_READERS", "0")],
-            &["database_readers: must be at least 1"],
+            &["database_readers: must be from 1 to 1000"],
         ),
         (
             &[HERE, ("DATABASE_WRITERS", "0")],
-            &["database_writers: must be at least 1"],
+            &["database_writers: must be from 1 to 1000"],
         ),
     ];
     for (settings, says) in rows {

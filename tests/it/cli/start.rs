@@ -121,7 +121,32 @@ async fn an_address_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("an address");
     let address = taken.local_addr().expect("an address").to_string();
     let run = engagement(&home(), &["--listen", &address]).run().await;
-    assert_refused(&run, 1, &["cannot listen on", &address, "--listen 127.0.0.1:0"]);
+    assert_refused(
+        &run,
+        1,
+        &["cannot listen on", &address, "address: --listen 127.0.0.1:0"],
+    );
+    let run = engagement(&home(), &["--metrics-listen", &address]).run().await;
+    assert_refused(
+        &run,
+        1,
+        &[
+            "cannot listen on",
+            &address,
+            "address: --metrics-listen 127.0.0.1:0",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn metrics_do_not_listen_where_the_api_does() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("an address");
+    let address = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let both = ["--listen", &address, "--metrics-listen", &address];
+    let run = engagement(&home(), &both).run().await;
+    let says = ["metrics_listen: ", &address, "is where the API listens"];
+    assert_refused(&run, REFUSED, &says);
 }
 
 #[tokio::test]

@@ -129,10 +129,14 @@ async fn a_restore_puts_the_backup_in_place_and_keeps_what_was_there() {
     assert_eq!(description(&home, "engagement.db"), "two");
 
     let run = ran(&home, &["restore", "saved", "--replace"]).await;
-    assert!(
-        run.stdout.starts_with("restored: 1 conversations, 0 messages, "),
-        "{run:?}"
-    );
+    let file = home
+        .path()
+        .canonicalize()
+        .expect("a directory")
+        .join("engagement.db");
+    let told = format!("restored {}: 1 conversations, 0 messages, ", file.display());
+    assert!(run.stdout.starts_with(&told), "{run:?}");
+    assert!(!run.stderr.contains("keys"), "there are none: {run:?}");
     assert!(run.stderr.contains("engagement.db.before-restore"), "{run:?}");
     assert_eq!(description(&home, "engagement.db"), "one");
     assert_eq!(description(&home, "engagement.db.before-restore"), "two");
@@ -151,6 +155,25 @@ async fn a_restore_puts_the_backup_in_place_and_keeps_what_was_there() {
     // The way back.
     ran(&home, &["restore", "engagement.db.before-restore", "--replace"]).await;
     assert_eq!(description(&home, "engagement.db"), "two");
+}
+
+#[tokio::test]
+async fn a_key_that_the_backup_brings_back_is_told_of() {
+    let home = database("one").await;
+    let key = ran(&home, &["keys", "create", "lost"]).await.stdout;
+    ran(&home, &["backup", "saved"]).await;
+    let id = key.split('_').nth(2).expect("an id");
+    ran(&home, &["keys", "revoke", id]).await;
+    let run = ran(&home, &["restore", "saved", "--replace"]).await;
+    assert!(
+        run.stderr.contains("its 1 keys are as they were at the backup"),
+        "{run:?}"
+    );
+    // Once it is taken back in the backup, too, there is nothing to say.
+    ran(&home, &["keys", "revoke", id]).await;
+    ran(&home, &["backup", "saved", "--replace"]).await;
+    let run = ran(&home, &["restore", "saved", "--replace"]).await;
+    assert!(!run.stderr.contains("keys"), "{run:?}");
 }
 
 #[tokio::test]

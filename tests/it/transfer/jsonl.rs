@@ -248,7 +248,9 @@ async fn a_dry_run_stores_nothing_and_an_owner_is_given() {
         dry.starts_with("would import 4 conversations, 4520 messages"),
         "{dry}"
     );
-    assert_eq!(exported(&home, &target).await, "");
+    for left in ["other.db", "other.db.lock"] {
+        assert!(!home.path().join(left).exists(), "{left}");
+    }
 
     let owner = "0".repeat(11) + "7";
     imported(&home, &["jsonl", "all.jsonl", "--owner", &owner], &target).await;
@@ -258,6 +260,30 @@ async fn a_dry_run_stores_nothing_and_an_owner_is_given() {
         .filter(|line| line.contains(&format!("\"owner\":\"{owner}\"")));
     // Each but the later parts of the long one.
     assert_eq!(having_it.count(), 4);
+
+    let before = std::fs::read(home.path().join("other.db")).expect("the database");
+    let dry = imported(&home, &["jsonl", "all.jsonl", "--dry-run"], &target).await;
+    assert!(dry.contains("there already: 4"), "{dry}");
+    let after = std::fs::read(home.path().join("other.db")).expect("the database");
+    assert!(before == after, "looking changes nothing");
+}
+
+#[tokio::test]
+async fn a_source_that_gives_nothing_is_not_said_to_have_given_something() {
+    let home = home();
+    std::fs::create_dir(home.path().join("directory")).expect("a directory");
+    write(&home, "text", "no list at all");
+    for (format, file, says) in [
+        ("jsonl", "missing", "No such file"),
+        ("jsonl", "directory", "is a directory"),
+        ("chatgpt", "missing", "No such file"),
+        ("chatgpt", "directory", "is a directory"),
+        ("chatgpt", "text", "it is no export of ChatGPT"),
+    ] {
+        let refused = super::run(&home, &["import", format, file]).await;
+        crate::copy::assert_refused(&refused, 1, &[says, "nothing was stored"]);
+        assert!(!refused.stderr.contains("in front of that"), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod jsonl;
 mod lines;
 mod resuming;
 mod states;
+mod targets;
 
 use std::fs;
 use std::sync::Arc;
