@@ -13,6 +13,8 @@ use std::{
 pub(in crate::http) struct Connection {
     /// Who asks, as far as this request is concerned: the peer, or somebody behind it.
     client: IpAddr,
+    /// Whether the peer asks for somebody else who cannot be told: then the request counts as the peer's, but is not its own.
+    hides_client: bool,
     state: Arc<State>,
 }
 
@@ -32,6 +34,7 @@ impl Connection {
     pub(super) fn new(address: IpAddr, watches: bool) -> Self {
         Self {
             client: address,
+            hides_client: false,
             state: Arc::new(State {
                 address,
                 watches,
@@ -56,14 +59,17 @@ impl Connection {
         self.client
     }
 
-    /// The request on it is somebody else's, for whom the peer asks.
-    pub(in crate::http) fn comes_from(&mut self, client: IpAddr) {
-        self.client = client;
+    /// The request on it is somebody else's, for whom the peer asks; `None` if the peer's word on who that is cannot be read.
+    pub(in crate::http) fn comes_from(&mut self, client: Option<IpAddr>) {
+        match client {
+            Some(client) => self.client = client,
+            None => self.hides_client = true,
+        }
     }
 
     /// Whether it is this machine itself that asks, and for nobody else.
     pub(in crate::http) fn is_from_here(&self) -> bool {
-        self.client == self.state.address && self.client.to_canonical().is_loopback()
+        !self.hides_client && self.client == self.state.address && self.client.to_canonical().is_loopback()
     }
 
     /// From now on, and until what this gives is dropped, the connection ends when its client closes its side.

@@ -66,8 +66,10 @@ pub(super) async fn create(
                 Ok(created(&shapes::Conversation::from(&conversation), path, &conversation)?.respond())
             }
             Err(answer) => {
-                let (title, description, _) = parse(&body, service)?;
-                answer.replay(&[title.as_ref().map(Title::as_str), Some(description.as_str())])
+                // What else is in the body was judged when it was carried out; the configuration may be another one now.
+                let (title, description) = texts(&mut Fields::parse(&body, FIELDS)?);
+                let description = description.as_ref().map(Description::as_str);
+                answer.replay(&[title.as_ref().map(Title::as_str), description])
             }
         }
     })
@@ -76,13 +78,17 @@ pub(super) async fn create(
 
 fn parse(body: &[u8], service: &Service) -> Result<(Option<Title>, Description, ReplyOptions), Problem> {
     let mut fields = Fields::parse(body, FIELDS)?;
-    let title = fields.optional_text("title", Title::parse);
-    let description = fields.text("description", Description::parse);
+    let (title, description) = texts(&mut fields);
     let options = options::given(&mut fields, service);
     fields.finish()?;
     let description =
         description.ok_or_else(|| Problem::internal("a description that is neither good nor bad"))?;
     Ok((title, description, options))
+}
+
+fn texts(fields: &mut Fields<'_>) -> (Option<Title>, Option<Description>) {
+    let title = fields.optional_text("title", Title::parse);
+    (title, fields.text("description", Description::parse))
 }
 
 fn created(

@@ -27,7 +27,10 @@ use crate::{
     access::{Desk, Drawn, Keyring, Made, NewKey, Remember},
     http::{
         Http,
-        layer::admission::{admit, admit_write},
+        layer::{
+            admission::{admit, admit_write},
+            keys::credentials,
+        },
         problem::Problem,
     },
     model::{ApiKey, Environment, KeyId, KeyLimits, KeyName, Scope, Scopes, TextProblem, Timestamp, trim},
@@ -48,7 +51,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let lock = Lock::of(&headers);
+    let lock = lock(&headers, &asked);
     admit_write(&http, async {
         let (service, desk) = (http.service()?, http.keyring()?.desk());
         let turn = asked.begin(&http, &body)?;
@@ -109,7 +112,7 @@ pub(super) async fn rotate(
     request: Request,
 ) -> Result<Response, Problem> {
     let desk = http.keyring()?.desk();
-    let lock = Lock::of(request.headers());
+    let lock = lock(request.headers(), &asked);
     if request.headers().contains_key(header::EXPECT) {
         // A client that asks before it sends is told at once.
         desk.find(id).await?;
@@ -136,6 +139,11 @@ async fn judged_after<T>(desk: &Desk, id: KeyId, asked: Result<T, Problem>) -> R
         desk.find(id).await?;
     }
     asked
+}
+
+/// What the key that an answer shows is remembered under.
+fn lock(headers: &HeaderMap, asked: &Asked) -> Lock {
+    Lock::of(credentials(headers).unwrap_or_default(), asked.idempotency_key())
 }
 
 /// Where a remembered answer keeps the key that it shows.

@@ -35,8 +35,8 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<Response, Problem> {
     let service = http.service()?;
-    if request.headers().contains_key(header::EXPECT) {
-        // A client that asks before it sends is told at once.
+    if request.headers().contains_key(header::EXPECT) && asked.idempotency_key().is_empty() {
+        // A client that asks before it sends is told at once; one that may have asked before is answered as it was then.
         service.conversation(conversation, None).await?;
     }
     let body = JsonBody::from_request(request, &http).await;
@@ -59,8 +59,9 @@ pub(super) async fn create(
                 Ok(created(&shapes::Message::from(&message), prefix_of(&uri), &message)?.respond())
             }
             Err(answer) => {
-                let (text, _, _) = parse(&body, service)?;
-                answer.replay(&[Some(text.as_str())])
+                // What else is in the body was judged when it was carried out; the configuration may be another one now.
+                let text = Fields::parse(&body, FIELDS)?.text("text", MessageText::parse);
+                answer.replay(&[text.as_ref().map(MessageText::as_str)])
             }
         }
     })

@@ -59,6 +59,14 @@ impl FromRequestParts<Arc<Http>> for Asked {
 }
 
 impl Asked {
+    /// The `Idempotency-Key`, without quotes; empty where there is none or a malformed one.
+    pub(super) fn idempotency_key(&self) -> &[u8] {
+        match &self.key {
+            Some(Ok(key)) => key,
+            None | Some(Err(_)) => &[],
+        }
+    }
+
     /// Lets nobody else carry the request out until the turn that this gives is over.
     pub(super) fn begin(self, http: &Http, body: &[u8]) -> Result<Turn, Problem> {
         let Some(key) = self.key else {
@@ -189,8 +197,8 @@ impl Answer {
 
     /// The answer for a client that had it before, with its texts in the holes.
     pub(super) fn replay(mut self, texts: &[Option<&str>]) -> Result<Response, Problem> {
-        // From the first hole to the last: behind a text, which could look like a hole, no earlier one is looked for.
-        for (hole, text) in HOLES.iter().zip(texts) {
+        // From the last hole to the first: each is the first thing that looks like it, as what was filled in stands behind it.
+        for (hole, text) in HOLES.iter().zip(texts).rev() {
             let Some(text) = text else { continue };
             let (hole, text) = (quoted(hole)?, quoted(text)?);
             if let Some(at) = self.body.find(&hole) {

@@ -11,7 +11,7 @@ use super::{
     events::{self, Cursor},
     extract::{By, OfMessage, On, Who},
     json,
-    once::{Answer, Asked},
+    once::{Answer, Asked, Turn},
     query::Query,
     shapes,
 };
@@ -89,7 +89,7 @@ pub(super) async fn cancel(
 ) -> Result<Response, Problem> {
     admit(&http, async {
         let service = http.service()?;
-        let turn = asked.begin(&http, &[])?;
+        let turn = begin(&http, service, (conversation, message), asked).await?;
         let once = turn.once(service, |reply| shown(StatusCode::OK, reply));
         let reply = service.cancel_reply(conversation, message, once);
         match turn.carry_out(service, reply.map_err(Problem::from)).await? {
@@ -109,7 +109,7 @@ pub(super) async fn retry(
 ) -> Result<Response, Problem> {
     admit(&http, async {
         let service = http.service()?;
-        let turn = asked.begin(&http, &[])?;
+        let turn = begin(&http, service, (conversation, message), asked).await?;
         let once = turn.once(service, |reply| shown(StatusCode::ACCEPTED, reply));
         let reply = service.retry_reply(conversation, message, &caller, once);
         match turn.carry_out(service, reply.map_err(Problem::from)).await? {
@@ -118,6 +118,20 @@ pub(super) async fn retry(
         }
     })
     .await
+}
+
+/// Begins what takes no body. Whether there is such a reply is judged before the request's key.
+async fn begin(
+    http: &Http,
+    service: &Service,
+    (conversation, message): (ConversationId, MessageId),
+    asked: Asked,
+) -> Result<Turn, Problem> {
+    let begun = asked.begin(http, &[]);
+    if begun.is_err() {
+        service.reply(conversation, message).await?;
+    }
+    begun
 }
 
 fn shown(status: StatusCode, reply: &Reply) -> Result<Answer, Problem> {

@@ -1,7 +1,6 @@
 //! Secrets in answers that are remembered: locked with what only the client has, so that whoever reads the database learns
 //! nothing, and the client that asks again does.
 
-use axum::http::{HeaderMap, HeaderName, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -10,25 +9,15 @@ use ring::{
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// What a request shows that is nowhere stored: its credentials, in whichever header, and its `Idempotency-Key`.
+/// What a request shows that is nowhere stored: its API key and its `Idempotency-Key`, both as they were understood, so that
+/// another way of writing them changes nothing.
 #[derive(Clone)]
 pub(super) struct Lock(Zeroizing<Vec<u8>>);
 
 impl Lock {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut shown = Zeroizing::new(Vec::new());
-        let names = [
-            HeaderName::from_static("x-api-key"),
-            header::AUTHORIZATION,
-            HeaderName::from_static("idempotency-key"),
-        ];
-        for name in names {
-            for value in headers.get_all(&name) {
-                shown.extend_from_slice(value.as_bytes());
-                shown.push(0);
-            }
-        }
-        Self(shown)
+    pub(super) fn of(credentials: &[u8], idempotency_key: &[u8]) -> Self {
+        // No header has a zero byte in it.
+        Self(Zeroizing::new([credentials, idempotency_key].join(&0)))
     }
 
     /// Locks a secret. `name` is another one for each secret, and no secret.
@@ -68,23 +57,19 @@ fn nonce(name: &str) -> Nonce {
 mod tests {
     use super::*;
 
-    fn lock(key: &str, once: &str) -> Lock {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-api-key", key.parse().unwrap());
-        headers.insert("idempotency-key", once.parse().unwrap());
-        Lock::of(&headers)
-    }
-
     #[test]
     fn who_shows_the_same_gets_the_secret_and_nobody_else() {
-        let sealed = lock("k", "1").seal("a", "secret").unwrap();
+        let sealed = Lock::of(b"k", b"1").seal("a", "secret").unwrap();
         assert!(!sealed.contains("secret"));
-        assert_eq!(lock("k", "1").open("a", &sealed).unwrap().as_str(), "secret");
-        for other in [lock("j", "1"), lock("k", "2")] {
+        assert_eq!(
+            Lock::of(b"k", b"1").open("a", &sealed).unwrap().as_str(),
+            "secret"
+        );
+        for other in [Lock::of(b"j", b"1"), Lock::of(b"k", b"2")] {
             assert!(other.open("a", &sealed).is_none());
         }
-        assert!(lock("k", "1").open("b", &sealed).is_none());
-        assert!(lock("k", "1").open("a", "").is_none());
-        assert_ne!(Some(sealed), lock("k", "1").seal("b", "secret"));
+        assert!(Lock::of(b"k", b"1").open("b", &sealed).is_none());
+        assert!(Lock::of(b"k", b"1").open("a", "").is_none());
+        assert_ne!(Some(sealed), Lock::of(b"k", b"1").seal("b", "secret"));
     }
 }

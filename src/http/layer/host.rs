@@ -2,7 +2,10 @@
 
 use axum::{
     extract::Request,
-    http::{Version, header, uri::Scheme},
+    http::{
+        Version, header,
+        uri::{Authority, Scheme},
+    },
 };
 
 use super::proxies;
@@ -29,14 +32,15 @@ pub(super) fn judge(http: &Http, request: &Request) -> Result<(), Problem> {
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().map_err(|_| invalid())?,
+        (Some(host), None) => Some(host.to_str().map_err(|_| invalid())?),
         // HTTP/1.0 knew no hosts, and some health checks still speak it.
-        (None, None) if request.version() == Version::HTTP_10 => return Ok(()),
+        (None, None) if request.version() == Version::HTTP_10 => None,
         _ => return Err(Problem::bad_request("Exactly one Host header is required.")),
     };
-    let mut name = host_name(host).ok_or_else(invalid)?;
-    if let Some(authority) = uri.authority()
-        && !authority.as_str().eq_ignore_ascii_case(host)
+    let authority = uri.authority().map(Authority::as_str);
+    let mut name = host.or(authority).map(host_or_invalid).transpose()?;
+    if let (Some(host), Some(authority)) = (host, authority)
+        && !authority.eq_ignore_ascii_case(host)
     {
         return Err(Problem::bad_request(
             "The Host header differs from the request target.",
@@ -50,18 +54,26 @@ pub(super) fn judge(http: &Http, request: &Request) -> Result<(), Problem> {
     }
     // What a proxy calls us is its own affair; what counts is what it was asked for.
     if let Some(outside) = proxies::host(&http.settings, headers) {
-        name = outside.to_str().ok().and_then(host_name).ok_or_else(invalid)?;
+        name = Some(
+            outside
+                .to_str()
+                .map_err(|_| invalid())
+                .and_then(host_or_invalid)?,
+        );
     }
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    if allowed.contains(&name) {
-        Ok(())
-    } else {
-        Err(invalid())
+    match name {
+        Some(name) if !allowed.contains(&name.trim_end_matches('.').to_ascii_lowercase()) => Err(invalid()),
+        // Who names no host is sent nowhere by it: links begin with the address then.
+        Some(_) | None => Ok(()),
     }
 }
 
 fn invalid() -> Problem {
     Problem::bad_request("Invalid Host header.")
+}
+
+fn host_or_invalid(host: &str) -> Result<&str, Problem> {
+    host_name(host).ok_or_else(invalid)
 }
 
 /// The name without the port, if the whole is a host as Django takes it: letters, digits, dots and

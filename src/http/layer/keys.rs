@@ -72,6 +72,14 @@ pub(in crate::http) fn judge(http: &Http, scope: Scope, request: &Request) -> Re
     }
 }
 
+/// The credentials that a request was recognized by, in whichever header they came.
+pub(in crate::http) fn credentials(headers: &HeaderMap) -> Option<&[u8]> {
+    match presented(headers) {
+        Presented::One(credentials) => Some(credentials),
+        Presented::Nothing | Presented::Several => None,
+    }
+}
+
 /// What a request shows of credentials.
 #[derive(Debug, PartialEq, Eq)]
 enum Presented<'a> {

@@ -40,6 +40,7 @@ pub(super) fn heed(settings: &HttpSettings, request: &mut Request) {
     }
     let peer = request.extensions().get::<Connection>().map(Connection::address);
     let said = peer.and_then(|peer| said(settings, peer, request.headers()));
+    let names_client = said.is_some() && request.headers().contains_key(naming(settings.proxy_headers));
     let Said { client, host, https } = said.unwrap_or_default();
     let host = host.and_then(|host| HeaderValue::from_str(host).ok());
     let scheme = https.then_some(HeaderValue::from_static("https"));
@@ -49,8 +50,20 @@ pub(super) fn heed(settings: &HttpSettings, request: &mut Request) {
             None => request.headers_mut().remove(name),
         };
     }
-    if let (Some(client), Some(connection)) = (client, request.extensions_mut().get_mut::<Connection>()) {
+    if let Some(connection) = request
+        .extensions_mut()
+        .get_mut::<Connection>()
+        .filter(|_| names_client)
+    {
         connection.comes_from(client);
+    }
+}
+
+/// Where a proxy names its clients.
+const fn naming(proxy_headers: ProxyHeaders) -> HeaderName {
+    match proxy_headers {
+        ProxyHeaders::XForwarded => X_FORWARDED_FOR,
+        ProxyHeaders::Forwarded => header::FORWARDED,
     }
 }
 
@@ -144,24 +157,17 @@ fn element_of(element: &str) -> Option<Said<'_>> {
 
 /// The members of a list that may come in several lines, the last first; `None` for one that is no text.
 ///
-/// Quotes are followed from the end as well: one that a client left open reaches no further than what the client sent.
+/// Each is read by itself, and quotes are followed from the end as well: what a client sent, odd bytes or a quote left
+/// open, reaches no further than what the client sent.
 fn last_first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
     let lines = headers.get_all(name).iter().rev();
-    lines.flat_map(move |line| {
+    lines.flat_map(|line| {
         let mut quoted = false;
-        let line = line.to_str();
-        let members = line.as_ref().ok().map(|line| {
-            line.rsplit(move |letter| {
-                quoted ^= letter == '"';
-                letter == ',' && !quoted
-            })
+        let members = line.as_bytes().rsplit(move |byte| {
+            quoted ^= *byte == b'"';
+            *byte == b',' && !quoted
         });
-        let broken = line.is_err().then_some(None);
-        members
-            .into_iter()
-            .flatten()
-            .map(|member| Some(member.trim()))
-            .chain(broken)
+        members.map(|member| std::str::from_utf8(member).ok().map(str::trim))
     })
 }
 
@@ -181,7 +187,10 @@ mod tests {
     use crate::config::{Config, Settings};
 
     /// What a proxy at 10.0.0.1 says, where 10.0.0.0/8 and `2001:db8::1` are ours.
-    fn heard(which: ProxyHeaders, lines: &[(&'static str, &str)]) -> (Option<String>, Option<String>, bool) {
+    fn heard<T: AsRef<[u8]>>(
+        which: ProxyHeaders,
+        lines: &[(&'static str, T)],
+    ) -> (Option<String>, Option<String>, bool) {
         let settings = Settings {
             trusted_proxies: Some("10.0.0.0/8, 2001:db8::1".into()),
             proxy_headers: Some(which),
@@ -189,7 +198,7 @@ mod tests {
         };
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_str(value).unwrap());
+            headers.append(*name, HeaderValue::from_bytes(value.as_ref()).unwrap());
         }
         let settings = Config::new(&settings).unwrap().http;
         let said = said(&settings, "::ffff:10.0.0.1".parse().unwrap(), &headers).unwrap();
@@ -197,7 +206,7 @@ mod tests {
         (client, said.host.map(str::to_owned), said.https)
     }
 
-    fn client(which: ProxyHeaders, lines: &[(&'static str, &str)]) -> Option<String> {
+    fn client<T: AsRef<[u8]>>(which: ProxyHeaders, lines: &[(&'static str, T)]) -> Option<String> {
         heard(which, lines).0
     }
 
@@ -258,6 +267,28 @@ mod tests {
         ] {
             let given = client(ProxyHeaders::Forwarded, &[("forwarded", line)]);
             assert_eq!(given.as_deref(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_spoil_no_more_than_their_own_member() {
+        for (line, expected) in [
+            (b"\xff, 203.0.113.7".as_slice(), Some("203.0.113.7")),
+            (b"\xff\", 203.0.113.7", Some("203.0.113.7")),
+            (b"198.51.100.1\xc3, 203.0.113.7, 10.1.1.1", Some("203.0.113.7")),
+            (b"203.0.113.7, \xff", None),
+            (b"203.0.113.7\xff", None),
+        ] {
+            let given = client(ProxyHeaders::XForwarded, &[("x-forwarded-for", line)]);
+            assert_eq!(given.as_deref(), expected, "{}", line.escape_ascii());
+        }
+        for (line, expected) in [
+            (b"for=\xff, for=203.0.113.7".as_slice(), Some("203.0.113.7")),
+            (b"for=\"\xff, for=203.0.113.7;host=\"a,b\"", Some("203.0.113.7")),
+            (b"for=203.0.113.7, for=\xff", None),
+        ] {
+            let given = client(ProxyHeaders::Forwarded, &[("forwarded", line)]);
+            assert_eq!(given.as_deref(), expected, "{}", line.escape_ascii());
         }
     }
 

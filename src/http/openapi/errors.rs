@@ -41,8 +41,8 @@ const STATUSES: [(u16, &str, &str); 15] = [
     (
         409,
         "Conflict",
-        "It cannot be done as things stand: a reply of the conversation is unfinished, the key opens nothing any more, or the \
-         same request (by its `Idempotency-Key`) is just being carried out.",
+        "It cannot be done as things stand: a reply of the conversation is unfinished, the key opens nothing any more, the same \
+         request (by its `Idempotency-Key`) is just being carried out, or it was with another API key and showed that one a key.",
     ),
     (
         413,

@@ -152,6 +152,13 @@ pub(super) async fn allowed_hosts_are_the_only_ones(on: Database) {
             &get(&service, &path, &[&format!("Host: {host}")]).await,
         );
     }
+    let none = service.exchange(&[&format!("GET {path} HTTP/1.0")], "").await;
+    rows.equal("none in HTTP/1.0", none.status, 200);
+    for (host, status) in [("chat.example", 200), ("evil.example", 400)] {
+        let line = format!("GET http://{host}{path} HTTP/1.0");
+        let named = service.exchange(&[&line], "").await;
+        rows.equal(&line, named.status, status);
+    }
 }
 
 /// A list of two pages.

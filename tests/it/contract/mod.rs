@@ -6,6 +6,7 @@
 //!
 //! The first words of a test's comment are the clauses that it proves.
 
+mod again;
 mod api_keys;
 mod assistant;
 mod behind;
@@ -87,6 +88,9 @@ macro_rules! contract {
 }
 
 contract! {
+    again: every_route_that_is_posted_to_takes_the_header_alike,
+        a_model_that_went_out_of_the_configuration_is_no_reason_to_refuse_what_was_done,
+        who_asks_before_sending_is_answered_again_when_the_conversation_is_gone;
     api_keys: a_key_is_made_shown_used_and_taken_back, keys_are_for_administrators_and_have_one_prefix,
         a_key_is_judged_field_by_field, a_key_that_is_not_there_is_not_found, a_rotated_key_goes_on_for_a_while,
         the_streams_of_a_key_end_with_it;
@@ -177,7 +181,8 @@ contract! {
         control_a_larger_room_holds_them_all;
     owners: another_key_finds_nothing_on_any_route, reads_without_a_key_and_successors_see_what_is_there,
         keys_share_conversations_by_default, the_same_idempotency_key_of_two_api_keys_is_two_requests,
-        a_key_is_made_once_and_shown_again_to_the_same_only, a_key_has_so_many_unfinished_replies,
+        a_key_is_made_once_and_shown_again_to_the_same_only, a_key_is_shown_again_however_the_same_is_asked,
+        a_key_has_so_many_unfinished_replies,
         the_service_has_so_many_unfinished_replies, a_key_has_so_many_tokens_in_a_day;
     paging: a_page_beyond_any_list_is_invalid_whatever_else_is_asked, pages_close_the_gaps_that_deletions_leave,
         messages_come_oldest_first_ten_to_a_page, a_page_is_a_number_in_ascii_digits_or_last,
@@ -187,6 +192,7 @@ contract! {
     problems: whoever_names_problem_json_gets_it_for_every_error, whoever_names_something_else_gets_the_envelope;
     proxies: strangers_are_not_believed, a_trusted_proxy_says_how_the_service_is_called,
         allowed_hosts_judge_what_the_client_asked_for, what_a_proxy_garbles_is_not_believed,
+        who_cannot_be_told_counts_as_the_proxy_and_not_as_this_machine,
         streams_are_counted_for_the_client_behind_the_proxy;
     retry: a_failed_reply_can_be_retried, a_new_answer_takes_the_place_of_the_old_one,
         a_retry_that_fails_leaves_the_old_answer, a_reply_under_way_cannot_be_retried;

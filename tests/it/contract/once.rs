@@ -63,6 +63,10 @@ async fn routes(service: &Service) -> Vec<(String, String)> {
             r#"{"title": "a \u0001 title", "description": "é \u0002"}"#.to_owned(),
         ),
         (
+            "/conversations/".to_owned(),
+            r#"{"title": "\u0002", "description": "\u0001"}"#.to_owned(),
+        ),
+        (
             "/api/v1/conversations".to_owned(),
             "{\"title\": null, \"description\": \"\\u0001\"}".to_owned(),
         ),

@@ -179,7 +179,7 @@ pub(super) async fn the_same_idempotency_key_of_two_api_keys_is_two_requests(on:
     assert_eq!(first, again);
 }
 
-/// I1: a key is made once, shown again to whoever asks again, and to nobody else
+/// I1, I3: a key is made once, shown again to whoever asks again, and to nobody else
 pub(super) async fn a_key_is_made_once_and_shown_again_to_the_same_only(on: Database) {
     let Some(service) = service_with(on, &[]).await else {
         return;
@@ -212,6 +212,63 @@ pub(super) async fn a_key_is_made_once_and_shown_again_to_the_same_only(on: Data
     let kept_from = make(&successor, "/api/v1/keys", &body).await;
     let detail = "This was carried out with another API key, and is shown to that one only.";
     assert_error(&kept_from, 409, &json!({ "detail": [detail] }));
+}
+
+/// I1, I2, I3: the same keys, whichever header they are in and however they are written
+pub(super) async fn a_key_is_shown_again_however_the_same_is_asked(on: Database) {
+    let Some(service) = service_with(on, &[]).await else {
+        return;
+    };
+    let admin = json!({ "name": "admin", "scopes": ["keys:admin"] });
+    let made = service.post_json("/api/v1/keys", &admin).await.expect(201);
+    let (id, key) = (made["key_id"].as_str(), made["key"].as_str());
+    let (id, key) = (id.expect("an id"), key.expect("a key"));
+    let rotate = format!("/api/v1/keys/{id}/rotate");
+    let (own, bearer) = (
+        format!("X-API-Key: {key}"),
+        format!("Authorization: Bearer {key}"),
+    );
+    let mut rows = Rows::default();
+    for (path, body, once) in [
+        ("/api/v1/keys", r#"{"name": "once"}"#, "made"),
+        (&rotate, "{}", "rotated"),
+    ] {
+        let (bare, quoted) = (
+            format!("Idempotency-Key: {once}"),
+            format!("Idempotency-Key: \"{once}\""),
+        );
+        let post = async |lines: &[&str]| {
+            let (first, length) = (
+                format!("POST {path} HTTP/1.1"),
+                format!("Content-Length: {}", body.len()),
+            );
+            let head = [
+                first.as_str(),
+                "Host: localhost",
+                "Content-Type: application/json",
+                &length,
+            ];
+            service.exchange(&[head.as_slice(), lines].concat(), body).await
+        };
+        let first = post(&[&own, &bare]).await;
+        rows.equal(path, first.status, 201);
+        for (row, lines) in [
+            ("in quotes", [&own, &quoted, "A: b"]),
+            ("as a bearer", [&bearer, &bare, "A: b"]),
+            (
+                "with a proxy's own beside it",
+                [&own, &bare, "Authorization: Basic azpw"],
+            ),
+        ] {
+            let again = post(&lines).await;
+            rows.equal(
+                format!("{path}, {row}"),
+                (again.status, again.text()),
+                (201, first.text()),
+            );
+            rows.equal(row, again.header("idempotent-replayed"), "true");
+        }
+    }
 }
 
 /// L10: as many unfinished replies as a key may have
