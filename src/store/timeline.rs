@@ -120,7 +120,7 @@ pub(super) struct Row {
     pub(super) number: u64,
     pub(super) kind: Kind,
     pub(super) at: Timestamp,
-    /// The user message whose reply it is about.
+    /// The user message whose reply it is about; `None` also where that is gone, and its answers are not.
     pub(super) reply: Option<MessageId>,
     /// The message that it brings or takes.
     pub(super) message: Option<MessageId>,
@@ -179,6 +179,7 @@ impl Row {
                     say(0, Happening::MessageDeleted(message));
                 }
             }
+            (Kind::Succeeded | Kind::Cancelled, reply) => self.tell_end(reply, say),
             (_, None) => {}
             (Kind::Queued, Some(reply)) => say(0, Happening::ReplyQueued(reply)),
             (Kind::Started, Some(reply)) => say(
@@ -197,14 +198,14 @@ impl Row {
                 let failure = self.failure.unwrap_or_else(|| Failure::new("unknown", ""));
                 say(0, Happening::ReplyFailed { reply, failure });
             }
-            (Kind::Succeeded | Kind::Cancelled, Some(reply)) => self.tell_end(reply, say),
         }
     }
 
-    /// How a reply ended that may have an answer: what was not told of it, the answer, and the end.
-    fn tell_end(self, reply: MessageId, mut say: impl FnMut(u64, Happening)) {
+    /// How a reply ended that may have an answer: what was not told of it, the answer, and the end. Where the reply went
+    /// with its question, only what became of answers is left to tell.
+    fn tell_end(self, reply: Option<MessageId>, mut say: impl FnMut(u64, Happening)) {
         let answer = self.brings.as_ref().map(|message| message.id);
-        if let Some(message) = self.brings {
+        if let (Some(reply), Some(message)) = (reply, &self.brings) {
             if self.told.is_none() {
                 let attempt = self.attempt;
                 say(0, Happening::ReplyStarted { reply, attempt });
@@ -214,18 +215,22 @@ impl Row {
                 let text = text.to_owned();
                 say(1, Happening::ReplyDelta { reply, text });
             }
-            if let Some(replaced) = self.replaces {
-                say(2, Happening::MessageDeleted(replaced));
-            }
+        }
+        // Also where the newer one is gone, too.
+        if let Some(replaced) = self.replaces {
+            say(2, Happening::MessageDeleted(replaced));
+        }
+        if let Some(message) = self.brings {
             say(
                 CREATED,
                 Happening::MessageCreated {
                     message,
-                    reply: Some(reply),
+                    reply,
                     replaces: self.replaces,
                 },
             );
         }
+        let Some(reply) = reply else { return };
         let end = if self.kind == Kind::Succeeded {
             Happening::ReplySucceeded {
                 reply,

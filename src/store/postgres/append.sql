@@ -12,7 +12,7 @@
 -- Conversations are taken in the order of their ids, so that no two groups wait for each other, and before replies. A
 -- conversation is put in front of its messages, so that places are given out in one sorted pass, without a join.
 --
--- Only first tries are answered here, by answers of which there is nothing more to tell: so no event has a row.
+-- Only first attempts are answered here, by answers of which there is nothing more to tell: so no event has a row.
 --
 -- A reply that takes turns is due at once only where nobody has an unfinished one. What this statement sees is as old as its
 -- beginning, and the wait for the conversation comes after that: if that has moved on by then, somebody else's may have
@@ -31,7 +31,8 @@ WITH asked AS MATERIALIZED (
     SET status = 'succeeded', lease_until = NULL, finished_at = greatest(started_at, now), account = asked.account
     FROM asked
     WHERE (asked.conversation_id IN (SELECT id FROM locked)) IS TRUE
-          AND message_id = reply_to AND replies.lease_token = asked.lease_token AND lease_until IS NOT NULL AND tries = 0
+          AND message_id = reply_to AND replies.lease_token = asked.lease_token AND lease_until IS NOT NULL
+          AND tries = 0 AND attempts = 1
     RETURNING message_id, turn
 ), placed AS MATERIALIZED (
     SELECT *, CASE WHEN lane IS NULL THEN false

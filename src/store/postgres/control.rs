@@ -174,8 +174,8 @@ fn attempt(row: &tokio_postgres::Row) -> Result<Attempt, Problem> {
     })
 }
 
-/// Forgets what is told of a message that is about to be deleted, of a user's the whole reply, of an answer its text.
-/// The conversation is taken.
+/// Forgets what is told of a message that is about to be deleted: of a user's the whole reply, but for what became of its
+/// answers, of an answer its text. The conversation is taken.
 pub(super) async fn forget(
     tx: &Tx<'_>,
     conversation: ConversationId,
@@ -187,8 +187,14 @@ pub(super) async fn forget(
         (Role::User, _) => {
             let running = tx
                 .row(
-                    "-- delete_message: what was told of its reply
-                     WITH told AS (DELETE FROM events WHERE reply_id = $1)
+                    "-- delete_message: what was told of its reply; the answers stay where they were told
+                     WITH told AS (
+                         DELETE FROM events
+                         WHERE reply_id = $1 AND (kind NOT IN ('succeeded', 'cancelled') OR message_id IS NULL)
+                     ), answers AS (
+                         UPDATE events SET reply_id = NULL
+                         WHERE reply_id = $1 AND kind IN ('succeeded', 'cancelled') AND message_id IS NOT NULL
+                     )
                      SELECT FROM replies WHERE message_id = $1 AND status = 'running'",
                     &[&id.as_uuid()],
                 )

@@ -160,7 +160,7 @@ pub(super) struct Place {
     behind: i64,
 }
 
-/// What messages tell by themselves: an answer of which there is more to tell has a row.
+/// What messages tell by themselves. An answer of which there is more to tell has a row, also once its question is gone.
 macro_rules! said {
     ($which:literal) => {
         concat!(
@@ -173,7 +173,12 @@ macro_rules! said {
                     NULL::text AS error_code, NULL::text AS error_message
              FROM messages LEFT JOIN replies AS asking ON asking.message_id = messages.id
                   LEFT JOIN replies AS answered ON answered.message_id = messages.reply_to
-             WHERE coalesce(answered.final_event, 0) = 0 AND ",
+             WHERE (answered.final_event = 0
+                    OR answered.message_id IS NULL
+                       AND (messages.role = 'user'
+                            OR (SELECT events.number FROM events
+                                WHERE events.conversation_id = messages.conversation_id AND events.number = seq * $6) IS NULL))
+                   AND ",
             $which
         )
     };

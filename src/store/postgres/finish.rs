@@ -1,4 +1,4 @@
-//! The end of work on a reply. First answers of which there is nothing more to tell come in groups (`append.sql`);
+//! The end of work on a reply. Answers of first attempts of which there is nothing more to tell come in groups (`append.sql`);
 //! everything else is a transaction.
 
 use futures_util::FutureExt;
@@ -36,7 +36,7 @@ pub(super) async fn finish(
         if let Said::Stored(_) = store.writer.say(saying).await? {
             return Ok(Finished::Stored);
         }
-        // The lease is gone, or it is not the first try.
+        // The lease is gone, or it is not the first attempt.
     }
     let clock = store.clock(now);
     let is_stored = store
@@ -116,12 +116,13 @@ async fn end(
     told: Told,
     clock: Option<i64>,
 ) -> Result<Option<Settled>, Problem> {
+    // Pieces may be there of any attempt.
     let row = tx
         .row(
             "-- finish_reply: what ended it gets its row afterwards, if it needs one
              UPDATE replies
              SET status = $3, lease_until = NULL, error_code = $5, error_message = $6, account = $7,
-                 streamed = $8::boolean::int, final_event = 0,
+                 streamed = ($8::boolean OR streamed = 1 OR attempts > 1)::int, final_event = 0,
                  finished_at = greatest(started_at, coalesce($4, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint))
              WHERE message_id = $1 AND lease_token = $2 AND lease_until IS NOT NULL
              RETURNING attempts, tries, turn IS NOT NULL",

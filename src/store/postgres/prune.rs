@@ -18,7 +18,7 @@ async fn step(db: &Session, before: i64) -> Result<u32, Problem> {
         .row(
             "-- prune_deltas: what somebody else is just changing is left to the next look
              WITH old AS MATERIALIZED (
-                 SELECT message_id, conversation_id, final_event
+                 SELECT message_id, final_event
                  FROM replies JOIN conversations ON id = conversation_id
                  WHERE streamed = 1 AND finished_at < $1
                  ORDER BY finished_at LIMIT $2 FOR UPDATE OF conversations SKIP LOCKED
@@ -27,8 +27,9 @@ async fn step(db: &Session, before: i64) -> Result<u32, Problem> {
                  WHERE reply_id = old.message_id AND kind IN ('started', 'delta')
                        AND number < final_event
              ), ends AS (
+                 -- Also of an answer that later tries have left in its place.
                  UPDATE events SET told = NULL FROM old
-                 WHERE events.conversation_id = old.conversation_id AND number = final_event
+                 WHERE reply_id = old.message_id AND number <= final_event AND told IS NOT NULL
              ), whole AS (
                  UPDATE replies SET streamed = 0 FROM old
                  WHERE replies.message_id = old.message_id AND replies.final_event = old.final_event

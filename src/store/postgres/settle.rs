@@ -81,7 +81,9 @@ pub(super) async fn answer(
         truncated: answer.truncated,
         ..events::row(kind, place.at, Some(settled.message), Some(answer.id))
     };
+    // Of an earlier attempt there may be pieces, which are forgotten up to its row.
     let speaks_for_itself = kind == Kind::Succeeded
+        && settled.attempts <= 1
         && row.told.is_none()
         && row.replaces.is_none()
         && row.finish.is_none()
@@ -250,7 +252,8 @@ pub(super) async fn cancel(
             "-- cancel_reply: how it ended gets its row afterwards
              WITH before AS MATERIALIZED (SELECT status FROM replies WHERE message_id = $1)
              UPDATE replies
-             SET status = 'cancelled', lease_until = NULL, lease_token = lease_token + 1, streamed = $4::boolean::int,
+             SET status = 'cancelled', lease_until = NULL, lease_token = lease_token + 1,
+                 streamed = ($4::boolean OR streamed = 1)::int,
                  finished_at = greatest(started_at, coalesce($3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)),
                  final_event = 0
              FROM before

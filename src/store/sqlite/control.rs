@@ -130,7 +130,8 @@ pub(super) fn attempts(
     })
 }
 
-/// Forgets what is told of a message that is about to be deleted: of a user's the whole reply, of an answer its text.
+/// Forgets what is told of a message that is about to be deleted: of a user's the whole reply, but for what became of its
+/// answers, of an answer its text.
 pub(super) fn forget(
     tx: &Tx<'_>,
     conversation: ConversationId,
@@ -140,8 +141,13 @@ pub(super) fn forget(
 ) -> Result<()> {
     match (role, reply_to) {
         (Role::User, _) => {
-            // delete_message
-            tx.prepare_cached("DELETE FROM events WHERE reply_id = ?")?
+            // delete_message: the answers stay where they were told
+            tx.prepare_cached(
+                "DELETE FROM events
+                 WHERE reply_id = ? AND (kind NOT IN ('succeeded', 'cancelled') OR message_id IS NULL)",
+            )?
+            .execute([id.as_bytes()])?;
+            tx.prepare_cached("UPDATE events SET reply_id = NULL WHERE reply_id = ?")?
                 .execute([id.as_bytes()])?;
         }
         (Role::Assistant, Some(reply)) => {

@@ -15,7 +15,7 @@ use crate::{
 const AT_ONCE: usize = 128;
 const BYTES: usize = 64 * 1024;
 
-/// What messages tell by themselves. An answer of which there is more to tell has a row.
+/// What messages tell by themselves. An answer of which there is more to tell has a row, also once its question is gone.
 macro_rules! said {
     ($which:literal) => {
         concat!(
@@ -28,7 +28,11 @@ macro_rules! said {
                   LEFT JOIN replies AS answered ON answered.message_id = messages.reply_to
              WHERE ",
             $which,
-            " AND (answered.final_event IS NULL OR answered.final_event = 0)
+            " AND (answered.final_event = 0
+                    OR answered.message_id IS NULL
+                       AND (messages.role = 'user'
+                            OR NOT EXISTS (SELECT * FROM events
+                                           WHERE events.conversation_id = messages.conversation_id AND number = seq << 24)))
              ORDER BY seq"
         )
     };
@@ -312,19 +316,19 @@ pub(super) async fn prune(store: &SqliteStore, before: Timestamp) -> Result<u32>
         .write(move |tx| {
             // prune_deltas
             let mut select = tx.prepare_cached(
-                "SELECT message_id, conversation_id, final_event FROM replies
-                 WHERE streamed = 1 AND finished_at < ?1 LIMIT ?2",
+                "SELECT message_id, final_event FROM replies WHERE streamed = 1 AND finished_at < ?1 LIMIT ?2",
             )?;
             let found = select.query_map((before.as_micros(), PRUNED_AT_ONCE), |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                Ok((row.get(0)?, row.get(1)?))
             })?;
-            let found: Vec<([u8; 16], [u8; 16], u64)> = found.collect::<rusqlite::Result<_>>()?;
-            for (message, conversation, last) in &found {
+            let found: Vec<([u8; 16], u64)> = found.collect::<rusqlite::Result<_>>()?;
+            for (message, last) in &found {
                 forget(tx, MessageId::from(*message), *last)?;
+                // Also of an answer that later tries have left in its place.
                 tx.prepare_cached(
-                    "UPDATE events SET told = NULL WHERE conversation_id = ?1 AND number = ?2",
+                    "UPDATE events SET told = NULL WHERE reply_id = ?1 AND number <= ?2 AND told IS NOT NULL",
                 )?
-                .execute((conversation, last))?;
+                .execute((message, last))?;
                 tx.prepare_cached("UPDATE replies SET streamed = 0 WHERE message_id = ?1")?
                     .execute([message])?;
             }

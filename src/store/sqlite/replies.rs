@@ -270,12 +270,12 @@ fn end(
     told: Told,
     now: Timestamp,
 ) -> Result<Option<Settled>> {
-    // finish_reply: what ended it gets its row afterwards, if it needs one.
+    // finish_reply: what ended it gets its row afterwards, if it needs one. Pieces may be there of any attempt.
     let settled = tx
         .prepare_cached(
             "UPDATE replies
              SET status = ?3, lease_until = NULL, finished_at = ?4, error_code = ?5, error_message = ?6, account = ?7,
-                 streamed = ?8, final_event = 0
+                 streamed = (?8 OR streamed OR attempts > 1), final_event = 0
              WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'
              RETURNING attempts, tries, turn IS NOT NULL",
         )?

@@ -92,7 +92,9 @@ pub(super) fn answer(
         tx.prepare_cached("UPDATE messages SET updated_at = ?2 WHERE id = ?1")?
             .execute((answer.id.as_bytes(), now.as_micros()))?;
     }
+    // Of an earlier attempt there may be pieces, which are forgotten up to its row.
     let speaks_for_itself = kind == Kind::Succeeded
+        && settled.attempts <= 1
         && row.told.is_none()
         && row.replaces.is_none()
         && row.finish.is_none()
@@ -223,13 +225,18 @@ pub(super) fn cancel(
     let settled = tx
         .prepare_cached(
             "UPDATE replies
-             SET status = 'cancelled', lease_until = NULL, finished_at = ?3, lease_token = lease_token + 1, streamed = ?4,
-                 final_event = 0
+             SET status = 'cancelled', lease_until = NULL, finished_at = ?3, lease_token = lease_token + 1,
+                 streamed = (?4 OR streamed), final_event = 0
              WHERE message_id = ?1 AND conversation_id = ?2 AND finished_at IS NULL
              RETURNING attempts, tries, turn IS NOT NULL",
         )?
         .query_row(
-            (message.as_bytes(), conversation.as_bytes(), now.as_micros(), told.is_some()),
+            (
+                message.as_bytes(),
+                conversation.as_bytes(),
+                now.as_micros(),
+                told.is_some(),
+            ),
             |row| Settled::from_row(conversation, message, row),
         )
         .optional()?;

@@ -1,12 +1,13 @@
 //! Calling replies off, and asking for them again.
 
 use engagement::model::{
-    Failure, Finished, Lease, Message, MessageId, MessageText, Outcome, ReplyState, Retried, Role,
+    ConversationId, Event, Failure, Finished, Happening, Lease, Message, MessageId, MessageText, Outcome,
+    ReplyState, Retried, Role,
 };
 
 use super::{
     Database, at, nobody,
-    story::{ASKED, asked},
+    story::{ASKED, asked, told},
     texts,
 };
 
@@ -15,7 +16,7 @@ fn id(byte: u8) -> MessageId {
 }
 
 impl Database {
-    async fn cancel(&self, message: &Message, partial: u8, now: i64) -> engagement::model::Reply {
+    pub(super) async fn cancel(&self, message: &Message, partial: u8, now: i64) -> engagement::model::Reply {
         self.store
             .cancel_reply(message.conversation, message.id, id(partial), at(now), None)
             .await
@@ -23,7 +24,7 @@ impl Database {
             .unwrap()
     }
 
-    async fn retry(&self, message: &Message, now: i64) -> Retried {
+    pub(super) async fn retry(&self, message: &Message, now: i64) -> Retried {
         self.store
             .retry_reply(message.conversation, message.id, asked(), at(now), None)
             .await
@@ -32,6 +33,23 @@ impl Database {
 
     async fn claim_it(&self, now: i64) -> Lease {
         self.claim(now).await[0].lease
+    }
+
+    /// Has a reply written again, with this answer.
+    async fn answer_anew(&self, message: &Message, answer: u8, now: i64) {
+        assert!(matches!(self.retry(message, now).await, Retried::Queued(_)));
+        let lease = self.claim_it(now).await;
+        self.answer(lease, answer, "anew", None, now).await;
+    }
+
+    /// The messages of which is told after an event that they are gone.
+    async fn gone(&self, of: ConversationId, after: u64) -> Vec<MessageId> {
+        let events = self.all_events(of, None, after).await;
+        let gone = events.iter().filter_map(|event| match &event.what {
+            Happening::MessageDeleted(message) => Some(*message),
+            _ => None,
+        });
+        gone.collect()
     }
 }
 
@@ -208,6 +226,72 @@ pub(super) async fn a_new_answer_takes_the_place_of_the_old_one(db: Database) {
         texts(&db.all(conversation).await),
         ["Hello", "Second", "afterwards", "last"],
         "pages count on"
+    );
+}
+
+pub(super) async fn whoever_was_away_hears_of_every_answer_that_is_gone(db: Database) {
+    let conversation = db.conversation().await.id;
+    let question = db.ask(conversation, "Hello", 2_000).await;
+    let lease = db.claim_it(2_000).await;
+    db.answer(lease, 1, "First", None, 2_100).await;
+    let away = db.store.last_event(conversation).await.unwrap().unwrap();
+
+    db.answer_anew(&question, 2, 3_000).await;
+    assert_eq!(db.gone(conversation, away).await, [id(1)]);
+    db.answer_anew(&question, 3, 4_000).await;
+    assert_eq!(db.gone(conversation, away).await, [id(1), id(2)]);
+    let deleted = db.store.delete_message(conversation, id(3), at(5_000)).await;
+    assert!(deleted.unwrap());
+    assert_eq!(db.gone(conversation, away).await, [id(1), id(2), id(3)]);
+}
+
+pub(super) async fn an_answer_stays_where_it_was_told_when_its_question_goes(db: Database) {
+    let conversation = db.conversation().await.id;
+    let question = db.ask(conversation, "Hello", 2_000).await;
+    let lease = db.claim_it(2_000).await;
+    db.tell(lease, &["Fir"], 2_050).await;
+    db.answer(lease, 1, "First", Some(3), 2_100).await;
+    let away = db.store.last_event(conversation).await.unwrap().unwrap();
+    db.answer_anew(&question, 2, 3_000).await;
+    db.append(conversation, Role::Assistant, "afterwards", 3_100)
+        .await;
+    let of_messages = |events: Vec<Event>| -> Vec<_> {
+        let of_messages = events.into_iter().filter(|event| event.what.reply().is_none());
+        of_messages
+            .map(|event| (event.number, told(&event.what)))
+            .collect()
+    };
+    let live = of_messages(db.all_events(conversation, None, away).await);
+
+    let deleted = db
+        .store
+        .delete_message(conversation, question.id, at(4_000))
+        .await;
+    assert!(deleted.unwrap());
+    let later = db.all_events(conversation, None, away).await;
+    assert_eq!(
+        db.story(conversation, away).await,
+        [
+            "deleted",
+            "assistant says anew instead",
+            "assistant says afterwards",
+            "deleted"
+        ],
+        "nothing else is told of a reply that is gone"
+    );
+    assert_eq!(of_messages(later.clone())[..3], live, "at the numbers of before");
+    assert_eq!(
+        db.all_events(conversation, None, 0).await,
+        later,
+        "nothing is told of the answer that was replaced, and nothing twice"
+    );
+
+    let deleted = db.store.delete_message(conversation, id(2), at(5_000)).await;
+    assert!(deleted.unwrap());
+    assert_eq!(
+        db.gone(conversation, away).await,
+        [id(1), question.id, id(2)],
+        "whoever saw the first answer hears that it is gone"
     );
 }
 

@@ -8,6 +8,7 @@ mod context;
 mod control;
 mod conversations;
 mod events;
+mod forgetting;
 mod keys;
 mod messages;
 mod once;
@@ -116,9 +117,13 @@ conformance! {
         a_failure_is_told_with_its_reason,
         what_is_deleted_is_not_told_again,
         an_answer_outlives_its_question,
-        pieces_are_forgotten_in_time_and_the_text_is_told_whole,
         nothing_is_told_where_there_is_no_conversation,
         whoever_waits_hears_of_everything;
+    forgetting: pieces_are_forgotten_in_time_and_the_text_is_told_whole,
+        an_answer_that_later_tries_have_left_is_told_whole_too,
+        pieces_of_an_attempt_in_front_of_a_short_answer_are_forgotten,
+        pieces_of_an_attempt_in_front_of_a_failure_are_forgotten,
+        pieces_in_front_of_a_try_that_was_called_off_are_forgotten;
     turns: one_reply_at_a_time_is_due,
         a_reply_that_is_tried_again_keeps_its_turn,
         those_without_history_take_no_turns,
@@ -135,6 +140,8 @@ conformance! {
         calling_off_again_changes_nothing,
         a_failed_reply_runs_again,
         a_new_answer_takes_the_place_of_the_old_one,
+        whoever_was_away_hears_of_every_answer_that_is_gone,
+        an_answer_stays_where_it_was_told_when_its_question_goes,
         a_cancelled_second_try_keeps_what_it_wrote_and_the_first,
         a_deleted_earlier_answer_is_not_kept_with_its_try,
         there_is_nothing_to_retry_where_there_is_no_reply;

@@ -304,7 +304,6 @@ async fn whoever_comes_back_is_told_of_an_answer_that_outlives_its_question() {
 }
 
 #[tokio::test]
-#[ignore = "with a question everything is forgotten that was told of its reply, also that an answer took another's place"]
 async fn whoever_comes_back_is_told_that_an_answer_was_replaced_whose_question_is_gone() {
     holds(
         prove_coming_back("reply.queued", true, false).await,
