@@ -1,5 +1,5 @@
-//! Tries inputs until one shows something wrong, or the time is over: seeds first, then what chance makes of them. What takes
-//! an edge of the code that nothing took before becomes a seed itself.
+//! Tries inputs until one shows something wrong: seeds first, then what chance makes of them. A search goes on until its time
+//! is over, and what takes an edge of the code that nothing took before becomes a seed itself; a check is the same each time.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -43,7 +43,7 @@ pub struct Limits {
 pub struct Summary {
     /// Inputs that were tried.
     pub trials: u64,
-    /// Edges that were taken.
+    /// Edges that a search took.
     pub edges: usize,
     /// Inputs that took one first, beyond those that were given.
     pub found: Vec<Vec<u8>>,
@@ -88,8 +88,26 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
+    /// Tries these, then as many that chance makes of them as there are to be trials. What is tried depends on nothing that
+    /// happens, so it is the same each time and everywhere. The time is for a machine on which it does not end.
+    pub fn check(&mut self, seeds: &[Vec<u8>], seed: u64, limits: Limits) -> Result<Summary, Failure> {
+        let start = Instant::now();
+        let mut chance = Chance::new(seed);
+        self.replay(seeds)?;
+        let mut trials = seeds.len() as u64;
+        while trials < limits.trials && start.elapsed() < limits.time {
+            let input = changed(&mut chance, seeds, seeds, self.words);
+            self.judge(&input)?;
+            trials += 1;
+        }
+        Ok(Summary {
+            trials,
+            ..Summary::default()
+        })
+    }
+
     /// Tries these and what becomes of them.
-    pub fn run(&mut self, seeds: &[Vec<u8>], seed: u64, limits: Limits) -> Result<Summary, Failure> {
+    pub fn search(&mut self, seeds: &[Vec<u8>], seed: u64, limits: Limits) -> Result<Summary, Failure> {
         /// Of the newest inputs, one is taken every other time: they are the least explored.
         const NEWEST: usize = 16;
         let start = Instant::now();
@@ -107,9 +125,7 @@ impl<'a> Engine<'a> {
             } else {
                 pool.len().saturating_sub(NEWEST)
             };
-            let mut input = chance.pick(&pool[from..]).cloned().unwrap_or_default();
-            let other = chance.pick(&pool).map_or(&[][..], Vec::as_slice);
-            mutate(&mut chance, &mut input, other, self.words);
+            let input = changed(&mut chance, &pool[from..], &pool, self.words);
             self.judge(&input)?;
             trials += 1;
             if self.map.take() {
@@ -171,6 +187,14 @@ impl<'a> Engine<'a> {
     }
 }
 
+/// What chance makes of one of these; parts of the others may come in.
+fn changed(chance: &mut Chance, these: &[Vec<u8>], others: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
+    let mut input = chance.pick(these).cloned().unwrap_or_default();
+    let other = chance.pick(others).map_or(&[][..], Vec::as_slice);
+    mutate(chance, &mut input, other, words);
+    input
+}
+
 /// What panics say, wherever they are caught.
 mod panics {
     use super::{Mutex, PoisonError};
@@ -221,6 +245,8 @@ pub mod watch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// A parser with a mistake that takes four right letters, one after the other, to be met.
@@ -241,7 +267,8 @@ mod tests {
     }
 
     const SHORT: Limits = Limits {
-        time: Duration::from_mins(1),
+        // The trials are the bound. This is for a machine that does not get through them.
+        time: Duration::from_mins(5),
         trials: 3_000_000,
     };
 
@@ -252,7 +279,7 @@ mod tests {
             "compiled without counters: run cargo in this folder"
         );
         let failure = engine(wrong_parser)
-            .run(&[b"something else".to_vec()], 1, SHORT)
+            .search(&[b"something else".to_vec()], 1, SHORT)
             .expect_err("a failure");
         assert_eq!(failure.input, b"key_");
         assert!(failure.reason.contains("a mistake"), "{}", failure.reason);
@@ -266,9 +293,44 @@ mod tests {
             Ok(())
         }
         let failure = engine(catching)
-            .run(&[b"ab".to_vec()], 1, SHORT)
+            .search(&[b"ab".to_vec()], 1, SHORT)
             .expect_err("a failure");
         assert_eq!(failure.input.len(), 3);
+    }
+
+    #[test]
+    fn a_check_tries_the_same_each_time_whatever_happens() {
+        let tried = |takes_branches: bool| {
+            let tried = Arc::new(Mutex::new(Vec::new()));
+            let into = tried.clone();
+            let trial = move |input: &[u8]| {
+                into.lock().expect("a list").push(input.to_vec());
+                if takes_branches {
+                    let _ = serde_json::from_slice::<serde_json::Value>(input);
+                }
+                Ok(())
+            };
+            let limits = Limits {
+                trials: 1_000,
+                ..SHORT
+            };
+            let seeds = [b"{\"a\": 1}".to_vec(), b"[2]".to_vec()];
+            let mut engine = Engine::new(Box::new(trial), &[], Box::new(|_| {}));
+            let summary = engine.check(&seeds, 1, limits).expect("no failure");
+            assert_eq!(summary.trials, 1_000);
+            std::mem::take(&mut *tried.lock().expect("a list"))
+        };
+        let (plain, other) = (tried(false), tried(true));
+        assert_eq!(plain[1], b"[2]");
+        assert_eq!(plain, other);
+    }
+
+    #[test]
+    fn control_a_check_finds_a_mistake_that_is_near_a_seed() {
+        let failure = engine(wrong_parser)
+            .check(&[b"kex_".to_vec()], 1, SHORT)
+            .expect_err("a failure");
+        assert_eq!(failure.input, b"key_");
     }
 
     #[test]
@@ -277,7 +339,7 @@ mod tests {
             trials: 1_000,
             ..SHORT
         };
-        let summary = engine(|_| Ok(())).run(&[], 1, few).expect("no failure");
+        let summary = engine(|_| Ok(())).search(&[], 1, few).expect("no failure");
         assert_eq!(summary.trials, 1_000);
     }
 }

@@ -21,15 +21,19 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use engine::{Engine, Failure, Limits};
+use engine::{Engine, Failure, Limits, Summary};
 use target::Target;
 
-const USAGE: &str = "usage: cargo run -- all | TARGET [FILE…]     (targets: see src/target/mod.rs)
+const USAGE: &str = "usage: cargo run -- check [TARGET]           the same inputs each time
+       cargo run -- all | TARGET [FILE…]     a search, or these inputs (targets: see src/target/mod.rs)
 
-ENGAGEMENT_FUZZ_SEED=N       chance begins here; printed by every run
-ENGAGEMENT_FUZZ_SECONDS=N    how long each target runs; 10 without
+ENGAGEMENT_FUZZ_SEED=N       chance begins here; printed by every run; 1 for a check
+ENGAGEMENT_FUZZ_SECONDS=N    how long each target searches; 10 without
 ENGAGEMENT_FUZZ_TRIALS=N     and how many inputs it tries at most
 ENGAGEMENT_FUZZ_KEEP=DIR     where inputs go that took a new way through the code";
+
+/// A check is done after so many inputs, which takes some ten seconds. Only a machine that does not get there is told so.
+const CHECKED_WITHIN: Duration = Duration::from_mins(10);
 
 /// Memory that a run may take: nothing that comes in makes the service keep more than a bounded part of it.
 const MOST_MEMORY: u64 = 512 * 1024 * 1024;
@@ -37,8 +41,11 @@ const MOST_MEMORY: u64 = 512 * 1024 * 1024;
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let done = match arguments.split_first() {
-        Some((all, [])) if all == "all" => run_all(),
-        Some((name, files)) if name != "all" => run_one(name, files),
+        Some((all, [])) if all == "all" => run_all(&[]),
+        Some((check, [])) if check == "check" => run_all(&["check"]),
+        Some((check, [name])) if check == "check" => run_one(name, &Way::Check),
+        Some((name, [])) => run_one(name, &Way::Search),
+        Some((name, files)) if !["all", "check"].contains(&name.as_str()) => run_one(name, &Way::Only(files)),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(64);
@@ -54,9 +61,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Which inputs are tried.
+enum Way<'a> {
+    /// The seeds, and what a fixed seed of chance makes of them: the same each time.
+    Check,
+    /// The seeds, and whatever chance leads to.
+    Search,
+    /// What is in these files.
+    Only(&'a [String]),
+}
+
 /// Runs every target in a process of its own, as many at once as there are processors; whether nothing was found.
-fn run_all() -> Result<bool> {
-    let (begun, seed) = (Instant::now(), seed()?);
+fn run_all(way: &[&str]) -> Result<bool> {
+    let begun = Instant::now();
+    let seed = seed(&if way.is_empty() { Way::Search } else { Way::Check })?;
     let at_once = thread::available_parallelism()?.get();
     let mut good = true;
     for group in target::ALL.chunks(at_once) {
@@ -64,6 +82,7 @@ fn run_all() -> Result<bool> {
         for target in group {
             let mut command = Command::new(env::current_exe()?);
             command
+                .args(way)
                 .arg(target.name)
                 .env("ENGAGEMENT_FUZZ_SEED", seed.to_string());
             running.push((target, command.spawn()?));
@@ -88,13 +107,13 @@ fn run_all() -> Result<bool> {
     Ok(good)
 }
 
-/// Runs one target, or only tries these files on it.
-fn run_one(name: &str, files: &[String]) -> Result<bool> {
+/// Runs one target; whether nothing was found.
+fn run_one(name: &str, way: &Way<'_>) -> Result<bool> {
     let Some(target) = target::ALL.iter().find(|target| target.name == name) else {
         bail!("there is no target {name}\n{USAGE}");
     };
     engine::watch::begin();
-    let (begun, seed) = (Instant::now(), seed()?);
+    let (begun, seed) = (Instant::now(), seed(way)?);
     let current = current(target);
     fs::create_dir_all(failures())?;
     let mut file = fs::File::create(&current)?;
@@ -106,34 +125,41 @@ fn run_one(name: &str, files: &[String]) -> Result<bool> {
             .and_then(|()| file.write_all(input));
     });
     let mut engine = Engine::new(target.open()?, target.words, before);
-    let outcome = if files.is_empty() {
-        let limits = Limits {
-            time: Duration::from_secs(number("ENGAGEMENT_FUZZ_SECONDS", 10)?),
-            trials: number("ENGAGEMENT_FUZZ_TRIALS", u64::MAX)?,
-        };
-        engine.run(&seeds(target)?, seed, limits).map(Some)
-    } else {
-        let inputs = files.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
-        engine.replay(&inputs).map(|()| None)
+    let mut wanted = 0;
+    let outcome = match way {
+        Way::Check => {
+            wanted = target.checked;
+            let limits = Limits {
+                time: CHECKED_WITHIN,
+                trials: wanted,
+            };
+            engine.check(&seeds(target)?, seed, limits)
+        }
+        Way::Search => {
+            let limits = Limits {
+                time: Duration::from_secs(number("ENGAGEMENT_FUZZ_SECONDS", 10)?),
+                trials: number("ENGAGEMENT_FUZZ_TRIALS", u64::MAX)?,
+            };
+            engine.search(&seeds(target)?, seed, limits)
+        }
+        Way::Only(files) => {
+            let inputs = files.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+            engine.replay(&inputs).map(|()| Summary {
+                trials: files.len() as u64,
+                ..Summary::default()
+            })
+        }
     };
     let _ = fs::remove_file(current);
     match outcome {
-        Ok(None) => println!("{name}: {} inputs, nothing wrong", files.len()),
-        Ok(Some(summary)) => {
-            println!(
-                "{name}: ok, seed {seed}, {} trials in {} s, {} of {} edges, {} new inputs",
-                summary.trials,
-                begun.elapsed().as_secs(),
-                summary.edges,
-                coverage::Map::possible(),
-                summary.found.len()
-            );
-            if let Some(folder) = env::var_os("ENGAGEMENT_FUZZ_KEEP") {
-                keep(&Path::new(&folder).join(name), &summary.found)?;
-            }
+        Ok(summary) if summary.trials < wanted => {
+            let Summary { trials, .. } = summary;
+            println!("{name}: FAILED: only {trials} of {wanted} inputs were tried in {CHECKED_WITHIN:?}");
+            return Ok(false);
         }
+        Ok(summary) => tell(name, way, seed, &summary, begun.elapsed())?,
         Err(failure) => {
-            report(target, seed, &failure)?;
+            report(target, way, seed, &failure)?;
             return Ok(false);
         }
     }
@@ -145,14 +171,36 @@ fn run_one(name: &str, files: &[String]) -> Result<bool> {
     Ok(true)
 }
 
-fn report(target: &Target, seed: u64, failure: &Failure) -> Result<()> {
+/// Says how far it got.
+fn tell(name: &str, way: &Way<'_>, seed: u64, summary: &Summary, took: Duration) -> Result<()> {
+    let (trials, took) = (summary.trials, took.as_secs());
+    match way {
+        Way::Only(_) => println!("{name}: {trials} inputs, nothing wrong"),
+        Way::Check => println!("{name}: ok, seed {seed}, {trials} inputs in {took} s"),
+        Way::Search => {
+            println!(
+                "{name}: ok, seed {seed}, {trials} trials in {took} s, {} of {} edges, {} new inputs",
+                summary.edges,
+                coverage::Map::possible(),
+                summary.found.len()
+            );
+            if let Some(folder) = env::var_os("ENGAGEMENT_FUZZ_KEEP") {
+                keep(&Path::new(&folder).join(name), &summary.found)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn report(target: &Target, way: &Way<'_>, seed: u64, failure: &Failure) -> Result<()> {
     let file = failures().join(format!("{}-{:016x}", target.name, fingerprint(&failure.input)));
     fs::write(&file, &failure.input)?;
     println!("{}: FAILED, seed {seed}: {}", target.name, failure.reason);
     println!("  input: {}", failure.input.escape_ascii());
     println!("  again: cargo run -- {} {}", target.name, file.display());
+    let check = if matches!(way, Way::Check) { "check " } else { "" };
     println!(
-        "  the whole run: ENGAGEMENT_FUZZ_SEED={seed} cargo run -- {}",
+        "  the whole run: ENGAGEMENT_FUZZ_SEED={seed} cargo run -- {check}{}",
         target.name
     );
     Ok(())
@@ -196,10 +244,14 @@ fn current(target: &Target) -> PathBuf {
     failures().join(format!("{}-current", target.name))
 }
 
-/// Where chance begins: as the environment says, else somewhere else with each run.
-fn seed() -> Result<u64> {
+/// Where chance begins: as the environment says, else somewhere else with each search.
+fn seed(way: &Way<'_>) -> Result<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    number("ENGAGEMENT_FUZZ_SEED", u64::from(now.subsec_nanos()))
+    let default = match way {
+        Way::Check => 1,
+        Way::Search | Way::Only(_) => now.subsec_nanos().into(),
+    };
+    number("ENGAGEMENT_FUZZ_SEED", default)
 }
 
 fn number(name: &str, default: u64) -> Result<u64> {

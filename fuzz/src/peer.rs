@@ -26,10 +26,10 @@ use crate::wire::{self, Answer};
 pub const KEY: &str = "a-key-for-the-fuzzing-of-headers";
 
 /// Messages in the conversation that is there from the beginning.
-pub const MESSAGES: usize = 25;
+const MESSAGES: usize = 25;
 
 /// And of these, user messages, each of which gets a reply.
-pub const REPLIES: usize = 5;
+const REPLIES: usize = 5;
 
 /// How long an answer may take. The service has nothing to wait for: whatever is sent ends.
 const SOON: Duration = Duration::from_secs(10);
@@ -52,8 +52,14 @@ pub struct Peer {
 impl Peer {
     /// The service, with something in it.
     pub fn service() -> Result<Self> {
+        // Its address has to be known before it has taken it, and others may be faster.
+        Self::started()
+            .or_else(|_| Self::started())
+            .or_else(|_| Self::started())
+    }
+
+    fn started() -> Result<Self> {
         let home = tempfile::tempdir()?;
-        // Nobody else is told of the address, so it has to be known before.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let database = home.path().join("engagement.db");
         let settings: Settings = toml::from_str(&format!(
@@ -119,7 +125,21 @@ impl Peer {
                 self.message = id;
             }
         }
+        self.happened().map_err(anyhow::Error::msg)?;
         Ok(())
+    }
+
+    /// All that has happened in the conversation, once nothing happens any more: every reply is there.
+    pub fn happened(&mut self) -> Result<Answer, String> {
+        let path = format!("/conversations/{}/events", self.conversation);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        self.exchange_until(request.as_bytes(), true, |answer| {
+            let text = String::from_utf8_lossy(&answer.body);
+            let times = |name: &str| text.matches(&format!("event: {name}\n")).count();
+            times("message.created") == MESSAGES + REPLIES
+                && times("reply.succeeded") == REPLIES
+                && text.ends_with("\n\n")
+        })
     }
 
     /// Puts in what a seed can only name.
@@ -148,7 +168,7 @@ impl Peer {
             let mut came = Vec::new();
             let was_cut = loop {
                 // A stream lasts for as long as the service has not read up to the end of what it was sent.
-                let lasts = find(&came, b"text/event-stream").is_some();
+                let lasts = wire::lasts(&came);
                 let patience = if lasts { QUIET } else { SOON };
                 match timeout(patience, stream.read_buf(&mut came)).await {
                     Ok(Ok(1..)) => {}

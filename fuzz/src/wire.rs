@@ -125,6 +125,17 @@ pub fn first(bytes: &[u8], has_body: bool, at_end: bool) -> Result<Option<(Answe
     Ok(Some((answer, end + 4 + taken)))
 }
 
+/// Whether a stream has begun in these bytes: its head is there, and answers before it are whole.
+pub fn lasts(mut bytes: &[u8]) -> bool {
+    while let Ok(Some((answer, length))) = first(bytes, true, true) {
+        if answer.lasts() {
+            return true;
+        }
+        bytes = &bytes[length..];
+    }
+    false
+}
+
 fn head(bytes: &[u8]) -> Result<Answer, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "a head that is no text".to_owned())?;
     let mut lines = text.split("\r\n");
@@ -191,4 +202,21 @@ pub fn judge_all(came: &Came, asked_for_heads: bool) -> Result<Vec<Answer>, Stri
         }
     }
     Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_known_by_the_head_of_the_answer_and_by_nothing_else() {
+        const STREAM: &str =
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        const OTHER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\ntext/event-stream";
+        assert!(lasts(STREAM.as_bytes()));
+        assert!(lasts(format!("{OTHER}{STREAM}3\r\nid:\r\n").as_bytes()));
+        assert!(!lasts(OTHER.as_bytes()));
+        assert!(!lasts(&STREAM.as_bytes()[..60]));
+        assert!(!lasts(b""));
+    }
 }

@@ -260,11 +260,9 @@ mod tests {
         let seen = generator.offer(50.0, Duration::from_secs(1), || {});
         assert_eq!((seen.offered, seen.accepted.len(), seen.refusals()), (50, 50, 0));
         assert!(seen.accepted.max() >= Duration::from_millis(300));
-        assert!(
-            seen.accepted.median() < Duration::from_millis(600),
-            "{:?}",
-            seen.accepted.median()
-        );
+        // One after the other, they would take 15 s; the last of them, at least 14.
+        let (median, max) = (seen.accepted.median(), seen.accepted.max());
+        assert!(median < Duration::from_secs(5), "{median:?}, {max:?}");
         Ok(())
     }
 

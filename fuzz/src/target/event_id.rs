@@ -3,23 +3,22 @@
 use serde_json::Value;
 
 use super::escaped;
-use crate::{
-    engine::Trial,
-    peer::{MESSAGES, Peer, REPLIES},
-    wire::Answer,
-};
+use crate::{engine::Trial, peer::Peer, wire::Answer};
 
 pub(super) const WORDS: &[&str] = &[
     "{event}", "h", "q", "0", "1", "9", "+", "-", " ", "\t", "%", "%30", "&after=", "\u{661}", "0x", "1e1",
     "_",
 ];
 
+/// The longest path and query together, in bytes.
+const LONGEST_TARGET: usize = 8 * 1024;
+
 pub(super) fn trial(mut peer: Peer) -> Trial {
     let mut known = None;
     Box::new(move |input| {
         let known = match &mut known {
             Some(known) => known,
-            none => none.insert(happened(&mut peer)?),
+            none => none.insert(numbers(&peer.happened()?)),
         };
         let (Some(last), Some(middle)) = (known.last(), known.get(known.len() / 2)) else {
             return Err("nothing has happened".to_owned());
@@ -40,6 +39,7 @@ pub(super) fn trial(mut peer: Peer) -> Trial {
             (200, Some(number)) if number <= *last => judge(&answer, number, known),
             (200, Some(number)) => Err(format!("a stream after {number}, {last} being the last")),
             (200, None) if !asked.is_unclear => Err("a stream after what is no number".to_owned()),
+            (414, _) if asked.is_long(&peer) => Ok(()),
             (400 | 414, _) if is_event => Err(format!("no stream after an event: {}", answer.text())),
             (200 | 400 | 414 | 431, _) => Ok(()),
             (other, _) => Err(format!("a {other} to an event's number")),
@@ -88,26 +88,19 @@ impl Asked {
     }
 
     fn request(&self, peer: &Peer) -> Vec<u8> {
-        let path = format!("GET /conversations/{}/events", peer.conversation);
         let end = format!(" HTTP/1.1\r\nHost: localhost\r\n{}\r\n", self.header);
-        [path.as_bytes(), &self.query, end.as_bytes()].concat()
+        [b"GET ", self.target(peer).as_slice(), end.as_bytes()].concat()
     }
-}
 
-/// The numbers of all that has happened, once nothing happens any more: every reply is there.
-fn happened(peer: &mut Peer) -> Result<Vec<u64>, String> {
-    let request = format!(
-        "GET /conversations/{}/events HTTP/1.1\r\nHost: a\r\n\r\n",
-        peer.conversation
-    );
-    let answer = peer.exchange_until(request.as_bytes(), true, |answer| {
-        let text = String::from_utf8_lossy(&answer.body);
-        let times = |name: &str| text.matches(&format!("event: {name}\n")).count();
-        times("message.created") == MESSAGES + REPLIES
-            && times("reply.succeeded") == REPLIES
-            && text.ends_with("\n\n")
-    })?;
-    Ok(numbers(&answer))
+    fn target(&self, peer: &Peer) -> Vec<u8> {
+        let path = format!("/conversations/{}/events", peer.conversation);
+        [path.as_bytes(), &self.query].concat()
+    }
+
+    /// Whether the target is longer than any may be, however many zeros the number has.
+    fn is_long(&self, peer: &Peer) -> bool {
+        self.target(peer).len() > LONGEST_TARGET
+    }
 }
 
 /// The events that are there whole.

@@ -19,6 +19,8 @@ pub struct Target {
     pub name: &'static str,
     /// Words that chance would take long to find.
     pub words: &'static [&'static str],
+    /// How many inputs a check tries, its seeds among them: as many as take some ten seconds.
+    pub checked: u64,
     kind: Kind,
 }
 
@@ -44,41 +46,49 @@ pub const ALL: &[Target] = &[
     Target {
         name: "head",
         words: head::WORDS,
+        checked: 8_000,
         kind: Kind::Served(head::trial),
     },
     Target {
         name: "body",
         words: body::WORDS,
+        checked: 6_000,
         kind: Kind::Served(body::trial),
     },
     Target {
         name: "query",
         words: query::WORDS,
+        checked: 3_000,
         kind: Kind::Served(query::trial),
     },
     Target {
         name: "path",
         words: path::WORDS,
+        checked: 8_000,
         kind: Kind::Served(path::trial),
     },
     Target {
         name: "event-id",
         words: event_id::WORDS,
+        checked: 15_000,
         kind: Kind::Served(event_id::trial),
     },
     Target {
         name: "key",
         words: key::WORDS,
+        checked: 12_000,
         kind: Kind::Served(key::trial),
     },
     Target {
         name: "key-text",
         words: key_text::WORDS,
+        checked: 50_000,
         kind: Kind::Alone(key_text::trial),
     },
     Target {
         name: "provider",
         words: provider::WORDS,
+        checked: 10_000,
         kind: Kind::Alone(provider::trial),
     },
 ];

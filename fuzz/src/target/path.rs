@@ -59,6 +59,9 @@ pub(super) fn trial(mut peer: Peer) -> Trial {
             b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
         ]
         .concat();
+        // Empty lines before a request are none of it (RFC 9112, 2.2).
+        let start = method.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+        let method = &method[start..];
         let answer = peer.exchange(&request, method != b"HEAD")?;
         let target = String::from_utf8_lossy(&target);
         let is_read = [b"GET".as_slice(), b"HEAD", b"OPTIONS"].contains(&method);

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -159,12 +160,17 @@ fn everybody_may_enter(folder: &Path) -> bool {
         .is_ok_and(|it| it.permissions().mode() & 0o001 != 0)
 }
 
-/// A port that is free and stays so over a restart: no system gives one from this range to who asks for any.
+/// A port that is free and stays so over a restart: no system gives one from this range to who asks for any, and here none is
+/// given twice, as a server takes it only seconds later.
 pub(super) fn free_port() -> u16 {
-    std::iter::repeat_with(|| 10_000 + u16::try_from(random() % 20_000).expect("a small number"))
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let port = std::iter::repeat_with(|| 10_000 + u16::try_from(random() % 20_000).expect("a small number"))
         .take(100)
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .expect("a free port")
+        .find(|port| !given.contains(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a free port");
+    given.push(port);
+    port
 }
 
 /// Chance, without a crate for it.
