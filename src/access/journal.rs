@@ -13,7 +13,7 @@ use crate::{
     model::{Actor, AuditEntry, Audited, KeyId, Timestamp},
 };
 
-/// How many refusals are told apart at a time; the rest is one entry, without an address.
+/// How many refusals are told apart at a time; the rest is one entry of each kind, without an address.
 const TOLD_APART: usize = 99;
 
 /// How seldom they are written down once some were: whoever guesses all day is not to fill the disk.
@@ -22,8 +22,8 @@ const PAUSE: Duration = Duration::from_mins(1);
 /// How many entries wait for a database that is away.
 const MOST_WAITING: usize = 300;
 
-/// Where refused credentials came from, and the key that they pretended to be.
-type Source = (Option<String>, Option<KeyId>);
+/// What was refused, where it came from, and the key that was used or pretended to.
+type Source = (Audited, Option<String>, Option<KeyId>);
 
 #[derive(Debug, Default)]
 pub(super) struct Journal(Mutex<Pages>);
@@ -32,21 +32,20 @@ pub(super) struct Journal(Mutex<Pages>);
 struct Pages {
     entries: Vec<AuditEntry>,
     refusals: HashMap<Source, u32>,
-    others: u32,
+    others: HashMap<Audited, u32>,
     written: Option<Stopwatch>,
 }
 
 impl Journal {
-    /// Credentials were refused.
+    /// Credentials were refused, or what was asked with them.
     pub(super) fn refused(&self, source: Source) {
         let mut pages = self.pages();
-        if let Some(count) = pages.refusals.get_mut(&source) {
-            *count = count.saturating_add(1);
-        } else if pages.refusals.len() < TOLD_APART {
-            pages.refusals.insert(source, 1);
+        let count = if pages.refusals.contains_key(&source) || pages.refusals.len() < TOLD_APART {
+            pages.refusals.entry(source).or_default()
         } else {
-            pages.others = pages.others.saturating_add(1);
-        }
+            pages.others.entry(source.0).or_default()
+        };
+        *count = count.saturating_add(1);
     }
 
     /// Something to tell with the next tick; what no place is left for is forgotten.
@@ -68,12 +67,20 @@ impl Journal {
         let refusals = std::mem::take(&mut pages.refusals);
         let others = std::mem::take(&mut pages.others);
         drop(pages);
-        let told_apart = refusals.into_iter();
-        let rest = (others > 0).then_some(((None, None), others));
-        entries.extend(told_apart.chain(rest).map(|((address, key), count)| AuditEntry {
-            address,
-            count,
-            ..desk::entry(ids.entry(now), now, Audited::Refused, key, Actor::Anonymous)
+        let rest = others
+            .into_iter()
+            .map(|(what, count)| ((what, None, None), count));
+        let all = refusals.into_iter().chain(rest);
+        entries.extend(all.map(|((what, address, key), count)| {
+            let by = match (what, key) {
+                (Audited::Forbidden, Some(key)) => Actor::Key(key),
+                _ => Actor::Anonymous,
+            };
+            AuditEntry {
+                address,
+                count,
+                ..desk::entry(ids.entry(now), now, what, key, by)
+            }
         }));
         entries
     }
@@ -96,9 +103,9 @@ mod tests {
         let journal = Journal::default();
         let key = KeyId::from_number(7);
         for _ in 0..3 {
-            journal.refused((Some("192.0.2.1".to_owned()), None));
+            journal.refused((Audited::Refused, Some("192.0.2.1".to_owned()), None));
         }
-        journal.refused((Some("192.0.2.1".to_owned()), Some(key)));
+        journal.refused((Audited::Refused, Some("192.0.2.1".to_owned()), Some(key)));
 
         let mut entries = taken(&journal, false);
 
@@ -114,10 +121,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_key_may_not_do_is_told_apart_from_what_is_no_key() {
+        let journal = Journal::default();
+        let (key, from) = (KeyId::from_number(7), || Some("192.0.2.1".to_owned()));
+        for _ in 0..2 {
+            journal.refused((Audited::Forbidden, from(), Some(key)));
+        }
+        journal.refused((Audited::Refused, from(), Some(key)));
+
+        let mut entries = taken(&journal, false);
+
+        entries.sort_by_key(|entry| entry.count);
+        let told: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.what, entry.by, entry.count))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (Audited::Refused, Actor::Anonymous, 1),
+                (Audited::Forbidden, Actor::Key(key), 2)
+            ]
+        );
+    }
+
+    #[test]
     fn a_crowd_is_told_in_a_hundred_entries() {
         let journal = Journal::default();
         for at in 0..100_000 {
-            journal.refused((Some(format!("2001:db8::{at:x}")), None));
+            journal.refused((Audited::Refused, Some(format!("2001:db8::{at:x}")), None));
         }
 
         let entries = taken(&journal, false);
@@ -131,10 +163,10 @@ mod tests {
     #[test]
     fn later_refusals_wait_for_a_while_but_not_for_ever() {
         let journal = Journal::default();
-        journal.refused((None, None));
+        journal.refused((Audited::Refused, None, None));
         assert_eq!(taken(&journal, false).len(), 1);
 
-        journal.refused((None, None));
+        journal.refused((Audited::Refused, None, None));
 
         assert_eq!(taken(&journal, false).len(), 0);
         assert_eq!(taken(&journal, true).len(), 1);

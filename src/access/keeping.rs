@@ -83,13 +83,23 @@ impl Keyring {
         if entries.is_empty() && !and_forget {
             return Ok(());
         }
-        let refusals = entries.iter().filter(|entry| entry.what == Audited::Refused);
-        let refused: u64 = refusals.map(|entry| u64::from(entry.count)).sum();
+        let count = |what| -> u64 {
+            let entries = entries.iter().filter(|entry| entry.what == what);
+            entries.map(|entry| u64::from(entry.count)).sum()
+        };
+        let (refused, forbidden) = (count(Audited::Refused), count(Audited::Forbidden));
         if refused > 0 {
             tracing::warn!(
                 event = "login.refused",
                 count = refused,
                 "credentials were refused"
+            );
+        }
+        if forbidden > 0 {
+            tracing::warn!(
+                event = "scope.refused",
+                count = forbidden,
+                "keys were used for what they may not do"
             );
         }
         let noted = ring.store.note(entries.clone(), now.before(AUDIT_KEPT)).await;

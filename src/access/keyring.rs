@@ -18,7 +18,7 @@ use crate::{
     config::{self, SEED_KEY, Stored},
     ids::IdSource,
     model::{
-        ApiKey, Environment, KeyDigest, KeyId, KeyLimits, KeyName, KeyState, KeyText, Owner, Scopes,
+        ApiKey, Audited, Environment, KeyDigest, KeyId, KeyLimits, KeyName, KeyState, KeyText, Owner, Scopes,
         Timestamp,
     },
     store::{self, KeyStore},
@@ -154,7 +154,12 @@ impl Keyring {
 
     /// Remembers for the audit that somebody was refused, who came from this address.
     pub fn refused(&self, refused: Refused, address: Option<String>) {
-        self.0.journal.refused((address, refused.key));
+        self.0.journal.refused((Audited::Refused, address, refused.key));
+    }
+
+    /// Remembers for the audit that somebody with this key, who came from this address, asked for what it may not do.
+    pub fn forbidden(&self, key: Option<KeyId>, address: Option<String>) {
+        self.0.journal.refused((Audited::Forbidden, address, key));
     }
 
     /// Where keys are made and taken back.

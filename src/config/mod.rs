@@ -29,6 +29,7 @@ pub use error::ConfigError;
 pub use http::{HttpSettings, MetricsAccess, ProxyHeaders, Reads};
 pub use limits::LimitSettings;
 pub use logs::{LogFormat, LogLevel, LogSettings, LoggedIds};
+pub(crate) use providers::BYTES_PER_TOKEN;
 pub use providers::{Api, OutputLimit, ProviderKind, ProviderSettings, ProviderTables, Providers};
 pub use replies::ReplySettings;
 pub use service::{Ownership, ServiceSettings};

@@ -23,7 +23,7 @@ const ANTHROPIC: &str = "https://api.anthropic.com";
 const OPENAI_HOST: &str = "api.openai.com";
 
 /// Bytes of text that are taken for one token when there is nothing to count tokens with. English has about 4.
-const BYTES_PER_TOKEN: usize = 3;
+pub(crate) const BYTES_PER_TOKEN: usize = 3;
 
 /// The largest part of a model's window that is kept free for its answer, in tokens.
 const LARGEST_RESERVE: usize = 4096;

@@ -36,17 +36,20 @@ pub enum Audited {
     Revoked,
     /// Somebody came with credentials that open nothing.
     Refused,
+    /// Somebody used a key for what it may not do.
+    Forbidden,
     /// The service let in the key that everybody knows.
     DefaultKey,
 }
 
 impl Audited {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Created,
         Self::Rotated,
         Self::Revoked,
         Self::Refused,
+        Self::Forbidden,
         Self::DefaultKey,
     ];
 
@@ -57,6 +60,7 @@ impl Audited {
             Self::Rotated => "key.rotated",
             Self::Revoked => "key.revoked",
             Self::Refused => "login.refused",
+            Self::Forbidden => "scope.refused",
             Self::DefaultKey => "default_key.used",
         }
     }

@@ -7,6 +7,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     backoff, history,
+    meter::Meter,
     teller::Teller,
     work::{Lost, Work},
 };
@@ -152,7 +153,7 @@ async fn write_fitting(
     }
 }
 
-/// Asks once, in a span of its own if the provider is somewhere else.
+/// Asks once, and counts what that has cost; in a span of its own, if the provider is somewhere else.
 async fn write(work: &Work<'_>, choice: Choice<'_>, prompt: &Prompt) -> Result<Written, Unwritten> {
     let mut span = choice.backend.remote.as_ref().and_then(|remote| {
         work.engine.traces.chat(&Chat {
@@ -165,7 +166,18 @@ async fn write(work: &Work<'_>, choice: Choice<'_>, prompt: &Prompt) -> Result<W
             attempt: work.attempts,
         })
     });
-    let written = listen(work, choice, prompt, &mut span).await;
+    let mut meter = Meter::of(prompt);
+    let written = listen(work, choice, prompt, &mut meter, &mut span).await;
+    if choice.backend.remote.is_some() {
+        work.engine.spending.add(work.owner, meter.tokens());
+    }
+    if let Some(usage) = meter.usage() {
+        let (read, remembered) = (usage.input_tokens, usage.cached_tokens);
+        choice
+            .backend
+            .metrics
+            .tokens(read, usage.output_tokens, remembered);
+    }
     if let Some(span) = &mut span {
         match &written {
             Ok(Written { completion, .. }) => span.answered(
@@ -184,6 +196,7 @@ async fn listen(
     work: &Work<'_>,
     choice: Choice<'_>,
     prompt: &Prompt,
+    meter: &mut Meter,
     span: &mut Option<ChatSpan>,
 ) -> Result<Written, Unwritten> {
     let mut teller = Teller::new(work, choice.backend.remote.is_some());
@@ -219,6 +232,7 @@ async fn listen(
             }
             piece = arriving.recv(), if is_open => match piece {
                 Some(piece) => {
+                    meter.wrote(&piece);
                     if let Some(span) = span {
                         span.began();
                     }
@@ -235,18 +249,21 @@ async fn listen(
     let told = teller.told();
     let refused = |refusal| Err(Unwritten::Refused(refusal, told));
     match ended {
-        Some(Ok(Ok(completion))) => match teller.finish() {
-            (Some(text), cut) => Ok(Written {
-                text,
-                cut,
-                completion,
-                told,
-            }),
-            (None, _) => refused(Refusal::Fail(Failure::new(
-                "empty_reply",
-                "The assistant answered with an empty text.",
-            ))),
-        },
+        Some(Ok(Ok(completion))) => {
+            meter.said(completion.usage);
+            match teller.finish() {
+                (Some(text), cut) => Ok(Written {
+                    text,
+                    cut,
+                    completion,
+                    told,
+                }),
+                (None, _) => refused(Refusal::Fail(Failure::new(
+                    "empty_reply",
+                    "The assistant answered with an empty text.",
+                ))),
+            }
+        }
         Some(Ok(Err(refusal))) => refused(refusal),
         Some(Err(_)) | None => {
             tracing::error!(conversation = %Logged(work.lease.conversation), "the provider panicked");
@@ -271,13 +288,6 @@ fn answered(work: &Work<'_>, choice: Choice<'_>, written: Written) -> Outcome {
         tracing::warn!(conversation = %Logged(work.lease.conversation), "reply cut at the limit");
     }
     let Completion { finish, usage, model } = written.completion;
-    if let Some(usage) = &usage {
-        let (read, remembered) = (usage.input_tokens, usage.cached_tokens);
-        choice
-            .backend
-            .metrics
-            .tokens(read, usage.output_tokens, remembered);
-    }
     Outcome::Answered(Answer {
         id: work.engine.ids.message(work.engine.clock.now()),
         text: written.text,

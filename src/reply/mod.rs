@@ -16,6 +16,7 @@ mod backoff;
 mod hands;
 mod history;
 mod intake;
+mod meter;
 mod pool;
 mod run;
 mod sweeper;

@@ -36,10 +36,11 @@ async fn work(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, span: Opt
         engine: &engine,
         lease,
         attempts,
+        owner: claimed.owner,
         running: &running,
     };
     let mut in_flight = Some(in_flight);
-    let (is_remote, owner) = (claimed.lane.is_some(), claimed.owner);
+    let is_remote = claimed.lane.is_some();
     let mut at_provider = Some(at_provider);
     let asked = ask(&work, claimed, || {
         // Providers that are somewhere else have places of their own.
@@ -58,10 +59,8 @@ async fn work(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, span: Opt
     };
     let finished = match asked {
         Ok(asked) => {
-            let (named, tokens) = (name(&asked.outcome), tokens(&asked.outcome));
+            let named = name(&asked.outcome);
             let finished = work.finish(asked.outcome, asked.told).await;
-            // They are spent, whatever became of the answer.
-            engine.spending.add(owner, tokens);
             finished.map(|()| (named, asked.provider))
         }
         Err(lost) => Err(lost),
@@ -92,17 +91,6 @@ async fn work(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, span: Opt
     drop(in_flight);
     if is_remote {
         engine.providers.freed().notify_one();
-    }
-}
-
-/// What a model read and wrote, as far as it said so.
-fn tokens(outcome: &Outcome) -> u64 {
-    match outcome {
-        Outcome::Answered(answer) => {
-            let usage = answer.account.usage.as_ref();
-            usage.map_or(0, |usage| usage.input_tokens.saturating_add(usage.output_tokens))
-        }
-        Outcome::Failed(_) | Outcome::Retry { .. } | Outcome::Released => 0,
     }
 }
 

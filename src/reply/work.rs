@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{Engine, intake::Running};
 use crate::{
-    model::{Context, Finished, Lease, Outcome, Progress, Told},
+    model::{Context, Finished, Lease, Outcome, Owner, Progress, Told},
     store,
     telemetry::ids::Logged,
 };
@@ -29,6 +29,8 @@ pub(super) struct Work<'a> {
     pub(super) engine: &'a Engine,
     pub(super) lease: Lease,
     pub(super) attempts: u32,
+    /// Who pays for it.
+    pub(super) owner: Owner,
     pub(super) running: &'a Running,
 }
 

@@ -61,10 +61,8 @@ impl FromRequestParts<Arc<Http>> for Asked {
 impl Asked {
     /// The `Idempotency-Key`, without quotes; empty where there is none or a malformed one.
     pub(super) fn idempotency_key(&self) -> &[u8] {
-        match &self.key {
-            Some(Ok(key)) => key,
-            None | Some(Err(_)) => &[],
-        }
+        let key = self.key.as_ref().and_then(|key| key.as_ref().ok());
+        key.map_or(&[], Vec::as_slice)
     }
 
     /// Lets nobody else carry the request out until the turn that this gives is over.

@@ -52,21 +52,23 @@ pub(in crate::http) async fn require(
 pub(in crate::http) fn judge(http: &Http, scope: Scope, request: &Request) -> Result<(), Problem> {
     let keyring = http.keyring()?;
     let extensions = request.extensions();
+    let address = || {
+        let connection = extensions.get::<Connection>();
+        connection.map(|connection| shown(connection.client()))
+    };
     if let Some(caller) = extensions.get::<Caller>() {
-        return if caller.scopes.contain(scope) {
-            Ok(())
-        } else {
-            Err(Problem::forbidden(scope))
-        };
+        if caller.scopes.contain(scope) {
+            return Ok(());
+        }
+        keyring.forbidden(caller.key, address());
+        return Err(Problem::forbidden(scope));
     }
     match extensions.get::<Refused>() {
         None => Err(Problem::unauthorized(
             "Authentication credentials were not provided.",
         )),
         Some(refused) => {
-            let connection = extensions.get::<Connection>();
-            let address = connection.map(|connection| shown(connection.client()));
-            keyring.refused(*refused, address);
+            keyring.refused(*refused, address());
             Err(Problem::unauthorized("Invalid API key."))
         }
     }

@@ -110,7 +110,7 @@ fn is_message(request: &Request) -> bool {
 fn refused(http: &Http, standing: &Standing) -> Problem {
     if let Some(unsaid) = http.throttled.pass() {
         let limit = name(standing.bucket);
-        tracing::warn!(limit, unsaid, "somebody asks too often");
+        tracing::warn!(event = "limit.reached", limit, unsaid, "somebody asks too often");
     }
     let problem = Problem::throttled_for(standing.left.more_in, which(standing.bucket));
     said(standing)

@@ -198,6 +198,10 @@ async fn the_audit_tells_who_did_what() {
         for _ in 0..3 {
             assert_eq!(status(&client, "wrong-canary").await, 401);
         }
+        let usual = client.with_key(made["key"].as_str().expect("a key"));
+        for _ in 0..2 {
+            assert_eq!(usual.get("/api/v1/keys").await.status, 403);
+        }
         server.terminate();
         server.wait_exit(SOON).await;
 
@@ -225,6 +229,9 @@ async fn the_audit_tells_who_did_what() {
             "{audit}"
         );
         assert!(!told("login.refused", first, "anonymous").is_empty(), "{audit}");
+        let forbidden = told("scope.refused", json!(second), &second);
+        let count: u64 = forbidden.iter().filter_map(|entry| entry["count"].as_u64()).sum();
+        assert_eq!(count, 2, "{audit}");
         assert!(!audit.to_string().contains("canary"));
         let table = place.keys(&["audit", "--limit", "2"]).await;
         assert_eq!(table.lines().count(), 3, "{table}");
@@ -232,6 +239,7 @@ async fn the_audit_tells_who_did_what() {
             "a key was made",
             "a key was taken back",
             "credentials were refused",
+            "keys were used for what they may not do",
         ] {
             assert!(server.log().contains(said), "no {said:?} in {}", server.log());
         }

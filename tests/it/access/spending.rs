@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::{
-    Builder, Client, DEFAULT_KEY, SOON, Server, eventually,
+    Builder, Client, DEFAULT_KEY, EventStream, SOON, Server, eventually,
     postgres::{self, TestDatabase},
     upstream::Upstream,
 };
@@ -91,6 +91,51 @@ async fn what_a_reply_has_cost_counts_against_its_key() {
         .await;
         eventually("it is remembered", 3 * SOON, async || {
             (place.spent().await > 30).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_is_cancelled_while_it_is_written_has_cost_what_was_heard_of_it() {
+    for place in Place::all().await {
+        let provider = Upstream::start().await;
+        let server = with(&provider, place.builder("5")).start().await;
+        let client = client_of(&server);
+        let conversation = client.conversation("spent").await;
+        let message = client
+            .message(&conversation, "user", "stream:1000@50 please")
+            .await;
+        let reply = format!("/conversations/{conversation}/messages/{message}/reply");
+        let watched = format!("{reply}?stream=true");
+        let mut events = EventStream::open(server.address(), &watched, &[]).await;
+        events.until("reply.delta").await;
+
+        let cancelled = client.post_json(&format!("{reply}/cancel"), &json!({})).await;
+
+        assert_eq!(cancelled.expect(200)["status"], "cancelled");
+        eventually("the next message is refused", 3 * SOON, async || {
+            (one_more(&client, &conversation).await == 429).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_word_costs_what_the_provider_says() {
+    for place in Place::all().await {
+        let provider = Upstream::start().await;
+        let server = with(&provider, place.builder("1000000")).start().await;
+        let client = client_of(&server);
+        let conversation = client.conversation("spent").await;
+        let message = client
+            .message(&conversation, "user", "fault:empty_completion please")
+            .await;
+        let reply = client.finished_reply(&conversation, &message).await;
+        assert_eq!(reply["error"]["code"], "empty_reply");
+
+        eventually("it is remembered", 3 * SOON, async || {
+            (place.spent().await > 0).then_some(())
         })
         .await;
     }

@@ -146,6 +146,10 @@ pub(super) async fn an_address_that_gets_too_many_401s_is_not_heard(on: Database
         None,
     );
     rows.equal("a read", get(&service, &path, &[ONE]).await.status, 429);
+    eventually("the operator is told", SOON, async || {
+        service.server().log().contains("limit.reached").then_some(())
+    })
+    .await;
     rows.equal("a probe", get(&service, "/readyz", &[ONE]).await.status, 200);
     rows.equal(
         "another address",
