@@ -56,6 +56,11 @@ impl IdSource {
         self.counted().unwrap_or_else(Uuid::new_v4)
     }
 
+    /// A new name for a request that may be sent again.
+    pub fn request(&self) -> Uuid {
+        self.instance()
+    }
+
     /// A new key's public name.
     pub fn key(&self) -> KeyId {
         KeyId::from_number(self.counted().unwrap_or_else(Uuid::new_v4).as_u128())

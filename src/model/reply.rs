@@ -254,6 +254,11 @@ pub enum Outcome {
         /// Not before this has passed.
         after: Duration,
     },
+    /// Not begun, because nobody could be asked just now. It counts neither as an attempt nor as a retry.
+    Postponed {
+        /// Not before this has passed.
+        after: Duration,
+    },
     /// Unfinished, because the process stops: to be taken up again at once, by anybody.
     Released,
 }

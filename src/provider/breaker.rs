@@ -1,11 +1,14 @@
-//! Leaves a provider alone that fails again and again, so that it can recover and nobody waits in vain.
+//! Leaves a provider alone that fails again and again, so that it can recover and nobody waits in vain. It has recovered
+//! as soon as a piece of an answer comes: the rest of it can take minutes.
 //!
 //! ```text
 //! closed ──5 failures in a row──▶ open, 10 s ──then──▶ half open: one probe
 //!    ▲                             ▲                      │     │
 //!    │                             └─failure: twice, 60 s─┘     │
-//!    └──────────────────────answer───────────────────────────────┘
+//!    └──────────────────first piece, or answer───────────────────┘
 //! ```
+
+mod state;
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,20 +16,15 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::mpsc;
 
+use self::state::{Admission, Change, State};
 use super::{Completion, Pieces, Prompt, Provider, Refusal};
 use crate::{
     clock::Stopwatch,
     model::Failure,
     telemetry::metrics::{Breaking, ProviderMetrics, ProviderOutcome},
 };
-
-/// After so many failures in a row it opens.
-const MOST_FAILURES: u32 = 5;
-
-/// For so long; twice as long after each probe that fails.
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// While a probe is under way, the others are asked to come back after this.
 const PROBING: Duration = Duration::from_secs(1);
@@ -38,79 +36,6 @@ pub(super) struct Breaker<P> {
     since_start: Stopwatch,
     state: Mutex<State>,
     metrics: ProviderMetrics,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Closed { failures: u32 },
-    Open { until: Duration, pause: Duration },
-    Probing { pause: Duration },
-}
-
-/// What a failure or an answer changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Nothing,
-    Opened(Duration),
-    Closed,
-}
-
-/// Whether a call may be made, and whether it is the probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Admission {
-    Call,
-    Probe,
-    Wait(Duration),
-}
-
-impl State {
-    fn admit(&mut self, now: Duration) -> Admission {
-        match *self {
-            Self::Closed { .. } => Admission::Call,
-            Self::Open { until, .. } if now < until => Admission::Wait(until.saturating_sub(now)),
-            Self::Open { pause, .. } => {
-                *self = Self::Probing { pause };
-                Admission::Probe
-            }
-            Self::Probing { .. } => Admission::Wait(PROBING),
-        }
-    }
-
-    fn failed(&mut self, was: Admission, now: Duration) -> Change {
-        let pause = match (*self, was) {
-            (Self::Closed { failures }, _) if failures + 1 < MOST_FAILURES => {
-                *self = Self::Closed {
-                    failures: failures + 1,
-                };
-                return Change::Nothing;
-            }
-            (Self::Closed { .. }, _) => FIRST_PAUSE,
-            (Self::Probing { pause }, Admission::Probe) => (pause * 2).min(LONGEST_PAUSE),
-            // A call that was begun before it opened.
-            _ => return Change::Nothing,
-        };
-        *self = Self::Open {
-            until: now + pause,
-            pause,
-        };
-        Change::Opened(pause)
-    }
-
-    fn answered(&mut self) -> Change {
-        let before = std::mem::replace(self, Self::Closed { failures: 0 });
-        match before {
-            Self::Closed { .. } => Change::Nothing,
-            Self::Open { .. } | Self::Probing { .. } => Change::Closed,
-        }
-    }
-
-    /// A call ended without an outcome: somebody called it off.
-    fn called_off(&mut self, was: Admission, now: Duration) {
-        if let (Self::Probing { pause }, Admission::Probe) = (*self, was) {
-            // The next one may be the probe.
-            *self = Self::Open { until: now, pause };
-        }
-    }
 }
 
 impl<P: Provider> Breaker<P> {
@@ -133,6 +58,44 @@ impl<P: Provider> Breaker<P> {
             State::Probing { .. } => Breaking::Probing,
         });
         judged
+    }
+
+    /// It is there.
+    fn answers(&self) {
+        if self.judge(|state, _| state.answered()) == Change::Closed {
+            tracing::info!(provider = self.name, "a provider answers again");
+        }
+    }
+
+    fn fails(&self, admission: Admission) {
+        if let Change::Opened(pause) = self.judge(|state, now| state.failed(admission, now)) {
+            let seconds = pause.as_secs();
+            tracing::warn!(
+                provider = self.name,
+                seconds,
+                "a provider is left alone for a while"
+            );
+        }
+    }
+
+    /// Asks, and goes by the first piece.
+    async fn probe(&self, prompt: &Prompt, pieces: Pieces) -> Result<Completion, Refusal> {
+        let (passed_on, mut coming) = mpsc::channel(1);
+        let pass_on = async {
+            let mut is_first = true;
+            while let Some(piece) = coming.recv().await {
+                if std::mem::take(&mut is_first) {
+                    self.answers();
+                }
+                if pieces.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            // The provider sends in vain from now on, and ends.
+            drop(coming);
+        };
+        let (answer, ()) = tokio::join!(self.provider.answer(prompt, passed_on), pass_on);
+        answer
     }
 }
 
@@ -160,16 +123,27 @@ impl<P: Provider> Drop for Call<'_, P> {
 impl<P: Provider> Provider for Breaker<P> {
     async fn answer(&self, prompt: &Prompt, pieces: Pieces) -> Result<Completion, Refusal> {
         let admission = self.judge(State::admit);
-        if let Admission::Wait(left) = admission {
+        let unavailable = || {
             self.metrics.left_alone();
-            let failure = Failure::new(
+            Failure::new(
                 "provider_unavailable",
                 "The assistant is not available at the moment.",
-            );
-            return Err(Refusal::Retry {
-                after: Some(left),
-                failure,
-            });
+            )
+        };
+        match admission {
+            Admission::Wait(left) => {
+                return Err(Refusal::Retry {
+                    after: Some(left),
+                    failure: unavailable(),
+                });
+            }
+            Admission::IsProbed => {
+                return Err(Refusal::Later {
+                    after: PROBING,
+                    failure: unavailable(),
+                });
+            }
+            Admission::Call | Admission::Probe => {}
         }
         let mut call = Call {
             breaker: self,
@@ -179,108 +153,117 @@ impl<P: Provider> Provider for Breaker<P> {
         };
         self.metrics.sent();
         let nobody_listens = pieces.clone();
-        let answer = self.provider.answer(prompt, pieces).await;
+        let answer = match admission {
+            Admission::Probe => self.probe(prompt, pieces).await,
+            _ => self.provider.answer(prompt, pieces).await,
+        };
         if answer.is_ok() && nobody_listens.is_closed() {
             // The answer was given up, not given.
             return answer;
         }
         call.outcome = match &answer {
             Ok(_) => ProviderOutcome::Answered,
-            Err(Refusal::Retry { .. }) => ProviderOutcome::Retry,
+            Err(Refusal::Retry { .. } | Refusal::Later { .. }) => ProviderOutcome::Retry,
             Err(Refusal::TooLong(_)) => ProviderOutcome::TooLong,
             Err(Refusal::Fail(_)) => ProviderOutcome::Failed,
         };
-        let change = match &answer {
-            Err(Refusal::Retry { .. }) => self.judge(|state, now| state.failed(admission, now)),
+        match &answer {
+            Err(Refusal::Retry { .. } | Refusal::Later { .. }) => self.fails(admission),
             // Whoever refuses is there.
-            Ok(_) | Err(Refusal::TooLong(_) | Refusal::Fail(_)) => self.judge(|state, _| state.answered()),
-        };
-        match change {
-            Change::Nothing => {}
-            Change::Opened(pause) => {
-                let seconds = pause.as_secs();
-                tracing::warn!(
-                    provider = self.name,
-                    seconds,
-                    "a provider is left alone for a while"
-                );
-            }
-            Change::Closed => tracing::info!(provider = self.name, "a provider answers again"),
+            Ok(_) | Err(Refusal::TooLong(_) | Refusal::Fail(_)) => self.answers(),
         }
         answer
+    }
+
+    fn wants(&self) -> usize {
+        self.judge(|state, now| state.wants(now))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{state::FIRST_PAUSE, *};
+    use crate::{
+        model::{MessageText, ReplyOptions},
+        provider::{
+            PIECES,
+            scripted::{Scripted, Step},
+        },
+    };
 
-    const fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn fail(state: &mut State, times: u32, now: Duration) -> Change {
-        let mut change = Change::Nothing;
-        for _ in 0..times {
-            let admission = state.admit(now);
-            change = state.failed(admission, now);
+    fn scripted(state: State, steps: impl IntoIterator<Item = Step>) -> Breaker<Scripted> {
+        Breaker {
+            state: Mutex::new(state),
+            ..Breaker::new("scripted", Scripted::new(steps), ProviderMetrics::default())
         }
-        change
     }
 
-    #[test]
-    fn it_opens_after_five_failures_in_a_row_and_not_before() {
-        let mut state = State::Closed { failures: 0 };
-        assert_eq!(fail(&mut state, 4, at(0)), Change::Nothing);
-        assert_eq!(state.answered(), Change::Nothing);
-        assert_eq!(fail(&mut state, 4, at(0)), Change::Nothing);
-        assert_eq!(fail(&mut state, 1, at(0)), Change::Opened(at(10)));
-        assert_eq!(state.admit(at(3)), Admission::Wait(at(7)));
-    }
+    /// A pause that is over.
+    const HALF_OPEN: State = State::Open {
+        until: Duration::ZERO,
+        pause: FIRST_PAUSE,
+    };
 
-    #[test]
-    fn one_probe_decides_and_each_that_fails_doubles_the_pause() {
-        let mut state = State::Closed { failures: 0 };
-        fail(&mut state, 5, at(0));
-        let mut now = at(10);
-        for pause in [20, 40, 60, 60] {
-            assert_eq!(state.admit(now), Admission::Probe);
-            assert_eq!(state.admit(now), Admission::Wait(PROBING), "one at a time");
-            assert_eq!(state.failed(Admission::Probe, now), Change::Opened(at(pause)));
-            now += at(pause);
+    fn prompt() -> Prompt {
+        Prompt {
+            history: Vec::new(),
+            text: MessageText::parse("Hello").unwrap(),
+            model: String::new(),
+            options: ReplyOptions::default(),
         }
-        assert_eq!(state.admit(now), Admission::Probe);
-        assert_eq!(state.answered(), Change::Closed);
-        assert_eq!(state.admit(now), Admission::Call);
-        assert_eq!(
-            fail(&mut state, 5, now),
-            Change::Opened(at(10)),
-            "all is forgotten"
-        );
     }
 
-    #[test]
-    fn calls_from_before_it_opened_do_not_prolong_the_pause() {
-        let mut state = State::Closed { failures: 0 };
-        fail(&mut state, 5, at(0));
-        assert_eq!(state.failed(Admission::Call, at(9)), Change::Nothing);
-        assert_eq!(state.admit(at(10)), Admission::Probe);
-        assert_eq!(state.failed(Admission::Call, at(11)), Change::Nothing);
-        assert_eq!(state.answered(), Change::Closed);
+    async fn ask(breaker: &Breaker<Scripted>) -> Result<Completion, Refusal> {
+        let (pieces, _coming) = mpsc::channel(PIECES);
+        breaker.answer(&prompt(), pieces).await
     }
 
-    #[test]
-    fn a_probe_that_is_called_off_makes_way_for_the_next() {
-        let mut state = State::Closed { failures: 0 };
-        fail(&mut state, 5, at(0));
-        assert_eq!(state.admit(at(10)), Admission::Probe);
-        state.called_off(Admission::Probe, at(10));
-        assert_eq!(state.admit(at(10)), Admission::Probe);
-        state.called_off(Admission::Call, at(10));
-        assert_eq!(
-            state.admit(at(10)),
-            Admission::Wait(PROBING),
-            "only the probe makes way"
+    #[tokio::test]
+    async fn the_first_piece_of_the_probe_lets_the_others_in() {
+        let pieces = Step::Pieces(vec!["one".to_owned(), "two".to_owned()]);
+        let breaker = scripted(HALF_OPEN, [pieces]);
+        let (sender, mut coming) = mpsc::channel(PIECES);
+        let prompt = prompt();
+        let probe = breaker.answer(&prompt, sender);
+        let others = async {
+            assert_eq!(coming.recv().await.as_deref(), Some("one"));
+            let other = ask(&breaker).await;
+            breaker.provider.release_times(2);
+            let rest = coming.recv().await;
+            assert_eq!((rest.as_deref(), coming.recv().await), (Some("two"), None));
+            other
+        };
+        let (probe, other) = tokio::join!(probe, others);
+        assert_eq!((probe.is_ok(), other.is_ok()), (true, true), "{other:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_before_that_is_told_to_come_later() {
+        let breaker = scripted(HALF_OPEN, [Step::Hold("at last".to_owned())]);
+        let others = async {
+            let other = ask(&breaker).await;
+            breaker.provider.release();
+            other
+        };
+        let (probe, other) = tokio::join!(ask(&breaker), others);
+        assert!(probe.is_ok(), "{probe:?}");
+        assert!(
+            matches!(other, Err(Refusal::Later { after: PROBING, .. })),
+            "{other:?}"
         );
+        assert_eq!(breaker.provider.calls(), 1, "it was not asked");
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_breaks_off_after_its_first_piece_is_one_failure() {
+        let failure = Failure::new("incomplete_answer", "It broke off.");
+        let after = None;
+        let broken = Step::Break(vec!["one".to_owned()], Refusal::Retry { after, failure });
+        let breaker = scripted(HALF_OPEN, [broken]);
+        breaker.provider.release();
+        let (sender, _coming) = mpsc::channel(PIECES);
+        assert!(breaker.answer(&prompt(), sender).await.is_err());
+        let state = *breaker.state.lock().unwrap();
+        assert_eq!(state, State::Closed { failures: 1 });
     }
 }

@@ -23,17 +23,16 @@ pub fn build(settings: &config::Providers, metrics: &Metrics) -> Result<Provider
 
 fn remote(settings: &ProviderSettings) -> Remote {
     let url = &settings.base_url;
-    Remote {
-        place: Place {
-            dialect: match settings.kind {
-                ProviderKind::Openai => "openai",
-                ProviderKind::Anthropic => "anthropic",
-            },
-            host: url.host_str().unwrap_or_default().to_owned(),
-            port: url.port_or_known_default().unwrap_or_default(),
+    let mut remote = Remote::new(settings.concurrency, settings.window);
+    remote.place = Place {
+        dialect: match settings.kind {
+            ProviderKind::Openai => "openai",
+            ProviderKind::Anthropic => "anthropic",
         },
-        ..Remote::new(settings.concurrency, settings.window)
-    }
+        host: url.host_str().unwrap_or_default().to_owned(),
+        port: url.port_or_known_default().unwrap_or_default(),
+    };
+    remote
 }
 
 fn backend(settings: &ProviderSettings, metrics: &Metrics) -> Result<Backend, ConfigError> {

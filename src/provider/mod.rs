@@ -68,6 +68,13 @@ pub enum Refusal {
         /// What to say if it was the last try.
         failure: Failure,
     },
+    /// It was not asked, since it is just being tried whether it answers again. That is known soon.
+    Later {
+        /// When to come back.
+        after: Duration,
+        /// What to say if it was the last try.
+        failure: Failure,
+    },
     /// The prompt is longer than the model can read. A shorter history can help.
     TooLong(Failure),
     /// Another try cannot help.
@@ -77,8 +84,12 @@ pub enum Refusal {
 impl Refusal {
     /// What to say of it.
     pub fn failure(&self) -> &Failure {
-        let (Self::Retry { failure, .. } | Self::TooLong(failure) | Self::Fail(failure)) = self;
-        failure
+        match self {
+            Self::Retry { failure, .. }
+            | Self::Later { failure, .. }
+            | Self::TooLong(failure)
+            | Self::Fail(failure) => failure,
+        }
     }
 }
 
@@ -88,4 +99,9 @@ pub trait Provider: Send + Sync {
     /// Answers a prompt: the text goes out in pieces, and what comes back at the end is what else there is to know.
     /// Dropping the future calls the work off, upstream too.
     async fn answer(&self, prompt: &Prompt, pieces: Pieces) -> Result<Completion, Refusal>;
+
+    /// How many more prompts it wants just now. Those that come all the same are told to come later.
+    fn wants(&self) -> usize {
+        usize::MAX
+    }
 }

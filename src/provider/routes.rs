@@ -38,6 +38,8 @@ pub struct Remote {
     pub window: usize,
     /// Where it is.
     pub place: Place,
+    /// Told whenever somebody leaves.
+    freed: Arc<Notify>,
 }
 
 /// Where a provider is, and how it is talked to.
@@ -58,7 +60,17 @@ impl Remote {
             permits: Arc::new(Semaphore::new(concurrency)),
             window,
             place: Place::default(),
+            freed: Arc::default(),
         }
+    }
+}
+
+impl Remote {
+    fn entered(&self, permit: OwnedSemaphorePermit) -> Entered {
+        Entered(Some(Held {
+            permit: Some(permit),
+            freed: Arc::clone(&self.freed),
+        }))
     }
 }
 
@@ -87,7 +99,7 @@ impl Backend {
             None => Some(Entered(None)),
             Some(remote) => {
                 let permit = Arc::clone(&remote.permits).try_acquire_owned().ok()?;
-                Some(Entered(Some(permit)))
+                Some(remote.entered(permit))
             }
         }
     }
@@ -96,14 +108,41 @@ impl Backend {
     pub async fn enter(&self) -> Entered {
         match &self.remote {
             None => Entered(None),
-            // The semaphore is never closed.
-            Some(remote) => Entered(Arc::clone(&remote.permits).acquire_owned().await.ok()),
+            Some(remote) => match Arc::clone(&remote.permits).acquire_owned().await {
+                Ok(permit) => remote.entered(permit),
+                // The semaphore is never closed.
+                Err(_) => Entered(None),
+            },
         }
+    }
+
+    /// How many more replies may be claimed for it; `None` if that is no question. One that is being tried gets no others,
+    /// unless somebody else answers them.
+    fn room(&self) -> Option<usize> {
+        let places = self.remote.as_ref()?.permits.available_permits();
+        Some(if self.fallback.is_empty() {
+            places.min(self.provider.wants())
+        } else {
+            places
+        })
     }
 }
 
 /// A prompt's place at a provider.
-pub struct Entered(#[expect(dead_code, reason = "held until it is dropped")] Option<OwnedSemaphorePermit>);
+pub struct Entered(#[expect(dead_code, reason = "held until it is dropped")] Option<Held>);
+
+struct Held {
+    permit: Option<OwnedSemaphorePermit>,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Whoever is told must find the place free.
+        drop(self.permit.take());
+        self.freed.notify_one();
+    }
+}
 
 /// A provider and the model that it is asked for.
 #[derive(Clone, Copy)]
@@ -118,7 +157,7 @@ pub struct Choice<'a> {
 pub struct Providers {
     backends: Vec<Backend>,
     default: Named,
-    freed: Notify,
+    freed: Arc<Notify>,
 }
 
 impl Providers {
@@ -127,16 +166,21 @@ impl Providers {
         Self {
             backends: vec![Backend::rules()],
             default: (RULES.to_owned(), RULES.to_owned()),
-            freed: Notify::new(),
+            freed: Arc::default(),
         }
     }
 
     /// These providers and the built-in rules; who names no model gets the default one.
-    pub fn new(backends: Vec<Backend>, default: Named) -> Self {
+    pub fn new(mut backends: Vec<Backend>, default: Named) -> Self {
+        let freed = Arc::default();
+        for remote in backends.iter_mut().filter_map(|backend| backend.remote.as_mut()) {
+            remote.freed = Arc::clone(&freed);
+        }
+        backends.push(Backend::rules());
         Self {
-            backends: backends.into_iter().chain([Backend::rules()]).collect(),
+            backends,
             default,
-            freed: Notify::new(),
+            freed,
         }
     }
 
@@ -174,17 +218,27 @@ impl Providers {
         std::iter::once(first).chain(others)
     }
 
-    /// The providers that have no place for another prompt.
+    /// How many more replies may be claimed for each provider that is somewhere else.
+    pub fn room(&self) -> Vec<(String, usize)> {
+        let room = |backend: &Backend| Some((backend.name.clone(), backend.room()?));
+        self.backends.iter().filter_map(room).collect()
+    }
+
+    /// The providers for which no more may be claimed.
     pub fn full(&self) -> Vec<String> {
-        let full = |backend: &&Backend| {
-            let remote = backend.remote.as_ref();
-            remote.is_some_and(|remote| remote.permits.available_permits() == 0)
-        };
-        self.backends
-            .iter()
-            .filter(full)
-            .map(|backend| backend.name.clone())
+        let room = self.room().into_iter();
+        room.filter(|(_, places)| *places == 0)
+            .map(|(name, _)| name)
             .collect()
+    }
+
+    /// A place for one more reply at the provider of this name; `None` when it has no room.
+    pub fn try_enter(&self, lane: &str) -> Option<Entered> {
+        let backend = self.backends.iter().find(|backend| backend.name == lane)?;
+        if backend.room() == Some(0) {
+            return None;
+        }
+        backend.try_enter()
     }
 
     /// A single provider, which answers at once.
@@ -215,5 +269,64 @@ impl Providers {
     fn named<'a>(&'a self, (name, model): &'a Named) -> Option<Choice<'a>> {
         let backend = self.backends.iter().find(|backend| backend.name == *name)?;
         Some(Choice { backend, model })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::provider::{Completion, Pieces, Prompt, Refusal};
+
+    /// Wants no prompts just now.
+    struct Tried;
+
+    #[async_trait]
+    impl Provider for Tried {
+        async fn answer(&self, _: &Prompt, _: Pieces) -> Result<Completion, Refusal> {
+            Ok(Completion::default())
+        }
+
+        fn wants(&self) -> usize {
+            0
+        }
+    }
+
+    fn tried(fallback: &[&str]) -> Providers {
+        let named = |name: &str| (name.to_owned(), String::new());
+        let backend = Backend {
+            name: "tried".to_owned(),
+            models: Vec::new(),
+            fallback: fallback.iter().map(|name| named(name)).collect(),
+            remote: Some(Remote::new(2, 1)),
+            provider: Arc::new(Tried),
+            metrics: ProviderMetrics::default(),
+        };
+        Providers::new(vec![backend], named("tried"))
+    }
+
+    #[test]
+    fn a_provider_that_wants_nobody_gets_replies_for_its_fallback_only() {
+        let alone = tried(&[]);
+        assert_eq!(alone.full(), ["tried"]);
+        assert!(alone.try_enter("tried").is_none());
+        let with_another = tried(&[RULES]);
+        assert_eq!(with_another.room(), [("tried".to_owned(), 2)]);
+        let _place = with_another.try_enter("tried").unwrap();
+        assert_eq!(with_another.room(), [("tried".to_owned(), 1)]);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_place_is_told_when_it_is_free() {
+        let providers = tried(&[RULES]);
+        let places = [providers.try_enter("tried"), providers.try_enter("tried")];
+        assert_eq!(providers.full(), ["tried"]);
+        let freed = async {
+            providers.freed().notified().await;
+            providers.full()
+        };
+        let (full, ()) = tokio::join!(freed, async { drop(places) });
+        assert!(full.is_empty(), "{full:?}");
     }
 }

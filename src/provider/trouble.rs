@@ -5,9 +5,6 @@ use std::{fmt, time::Duration};
 use super::Refusal;
 use crate::model::Failure;
 
-/// The longest wish for a pause that is passed on.
-const LONGEST_WISH: Duration = Duration::from_hours(1);
-
 /// A failure with its cause, for the log.
 #[derive(Debug)]
 pub(super) struct Trouble {
@@ -123,7 +120,7 @@ impl Trouble {
         let failure = Failure::new(code, sentence);
         match verdict {
             Verdict::Retry => Refusal::Retry {
-                after: self.after.map(|after| after.min(LONGEST_WISH)),
+                after: self.after,
                 failure,
             },
             Verdict::Shorten => Refusal::TooLong(failure),

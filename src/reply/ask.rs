@@ -1,6 +1,6 @@
 //! Asks those who can answer, one after the other, and tells what they write.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::{sync::mpsc, time::sleep};
@@ -35,6 +35,18 @@ pub(super) struct Asked {
     pub(super) provider: String,
 }
 
+impl Asked {
+    /// Nobody was asked.
+    pub(super) fn nobody(outcome: Outcome) -> Self {
+        let (told, provider) = (Told::default(), String::new());
+        Self {
+            outcome,
+            told,
+            provider,
+        }
+    }
+}
+
 /// An answer as one provider gave it.
 struct Written {
     text: MessageText,
@@ -55,11 +67,12 @@ impl From<Lost> for Unwritten {
     }
 }
 
-/// Asks until somebody answers, or nobody is left. `entered` is told when the reply has a place at a provider that is
-/// somewhere else.
+/// Asks until somebody answers, or nobody is left. `place` is one at the provider of the reply's lane; `entered` is told
+/// when the reply has one at a provider that is somewhere else.
 pub(super) async fn ask(
     work: &Work<'_>,
     claimed: ClaimedReply,
+    place: Option<Entered>,
     entered: impl FnOnce(),
 ) -> Result<Asked, Lost> {
     let providers = &work.engine.providers;
@@ -74,13 +87,19 @@ pub(super) async fn ask(
     let model = options.model.as_ref().map(|name| name.as_str().to_owned());
     let Some(first) = providers.choose(model.as_deref()) else {
         let failure = Failure::new("unknown_model", "No model of this name is configured.");
-        return Ok(Asked {
-            outcome: Outcome::Failed(failure),
-            told: Told::default(),
-            provider: String::new(),
-        });
+        return Ok(Asked::nobody(Outcome::Failed(failure)));
     };
-    let mut place = Some(enter(work, first).await?);
+    let is_in_its_lane = claimed.lane.as_ref() == Some(&first.backend.name);
+    let mut place = Some(match place.filter(|_| is_in_its_lane) {
+        Some(place) => place,
+        // Somebody was quicker. In the queue, it waits for the next place anywhere.
+        None if is_in_its_lane => {
+            let after = Duration::ZERO;
+            return Ok(Asked::nobody(Outcome::Postponed { after }));
+        }
+        // Without a lane it goes to the rules, unless the configuration was changed since it was queued.
+        None => enter(work, first).await?,
+    });
     if first.backend.remote.is_some() {
         entered();
     }
@@ -115,7 +134,7 @@ pub(super) async fn ask(
 async fn enter(work: &Work<'_>, choice: Choice<'_>) -> Result<Entered, Lost> {
     tokio::select! {
         biased;
-        () = work.running.called_off() => Err(Lost::CalledOff),
+        why = work.running.lost() => Err(why),
         () = work.engine.shutdown.forced() => Err(Lost::Forced),
         entered = choice.backend.enter() => Ok(entered),
     }
@@ -215,7 +234,7 @@ async fn listen(
         };
         tokio::select! {
             biased;
-            () = work.running.called_off() => return Err(Lost::CalledOff.into()),
+            why = work.running.lost() => return Err(why.into()),
             () = work.engine.shutdown.forced() => return Err(Lost::Forced.into()),
             // In front, so that the provider begins before its beginning is told.
             end = &mut answering, if ended.is_none() => ended = Some(end),
@@ -304,10 +323,12 @@ fn answered(work: &Work<'_>, choice: Choice<'_>, written: Written) -> Outcome {
     })
 }
 
-/// Why those who were asked did not answer.
+/// Why there is no answer from those who were asked, or were to be.
 #[derive(Default)]
 struct Refusals {
     last: Option<Refusal>,
+    /// Whether anybody was asked.
+    was_asked: bool,
     told: Told,
 }
 
@@ -319,7 +340,8 @@ impl Refusals {
             code = refusal.failure().code,
             "a provider gave no answer"
         );
-        if !matches!(self.last, Some(Refusal::Retry { .. })) {
+        self.was_asked |= !matches!(refusal, Refusal::Later { .. });
+        if !matches!(self.last, Some(Refusal::Retry { .. } | Refusal::Later { .. })) {
             self.last = Some(refusal);
         }
         self.told = Told {
@@ -329,13 +351,15 @@ impl Refusals {
 
     fn outcome(self, work: &Work<'_>, retries: u32) -> Outcome {
         let engine = work.engine;
+        let again = |after| Outcome::Retry {
+            after: backoff::pause(&engine.settings, retries, after, engine.ids.jitter()),
+        };
+        let may_retry = retries < engine.settings.most_retries;
         match self.last {
-            Some(Refusal::Retry { after, .. }) if retries < engine.settings.most_retries => Outcome::Retry {
-                after: backoff::pause(&engine.settings, retries, after, engine.ids.jitter()),
-            },
-            Some(Refusal::Retry { failure, .. } | Refusal::TooLong(failure) | Refusal::Fail(failure)) => {
-                Outcome::Failed(failure)
-            }
+            Some(Refusal::Later { after, .. }) if !self.was_asked => Outcome::Postponed { after },
+            Some(Refusal::Later { after, .. }) if may_retry => again(Some(after)),
+            Some(Refusal::Retry { after, .. }) if may_retry => again(after),
+            Some(refusal) => Outcome::Failed(refusal.failure().clone()),
             None => Outcome::Failed(Failure::new(
                 "internal_error",
                 "The assistant failed unexpectedly.",

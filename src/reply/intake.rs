@@ -7,7 +7,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, run};
+use super::{Engine, run, work::Lost};
 use crate::{
     model::{ConversationId, Lease, MessageId},
     store::Claimant,
@@ -19,9 +19,16 @@ pub struct Intake(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    running: Mutex<HashMap<Lease, CancellationToken>>,
+    running: Mutex<HashMap<Lease, Ends>>,
     /// Who works on replies, if this process does.
     engine: OnceLock<Weak<Engine>>,
+}
+
+/// The two ways in which work on a reply is ended from outside.
+#[derive(Clone, Default)]
+struct Ends {
+    called_off: CancellationToken,
+    lease_lost: CancellationToken,
 }
 
 impl Intake {
@@ -32,14 +39,17 @@ impl Intake {
         if engine.shutdown.has_begun() {
             return None;
         }
-        if lane.is_some_and(|lane| engine.providers.full().iter().any(|full| full == lane)) {
-            return None;
-        }
         let hands = engine.hands.try_take()?;
+        let place = match lane {
+            Some(lane) => Some(engine.providers.try_enter(lane)?),
+            None => None,
+        };
         let lease = engine.settings.lease;
         Some(Claimant::new(lease, move |claimed| {
             let engine_of_run = Arc::clone(&engine);
-            engine.shutdown.spawn(run::run(engine_of_run, claimed, hands));
+            engine
+                .shutdown
+                .spawn(run::run(engine_of_run, claimed, hands, place));
         }))
     }
 
@@ -67,8 +77,11 @@ impl Intake {
     }
 
     /// These leases were lost: somebody else works on the replies, or nobody should.
-    pub(super) fn call_off_leases(&self, lost: &[Lease]) {
-        self.call_off(|lease| lost.contains(lease));
+    pub(super) fn lose_leases(&self, lost: &[Lease]) {
+        let running = self.running();
+        for ends in lost.iter().filter_map(|lease| running.get(lease)) {
+            ends.lease_lost.cancel();
+        }
     }
 
     /// The leases that are held now.
@@ -78,24 +91,24 @@ impl Intake {
 
     /// Counts a reply as being worked on, until the guard is dropped.
     pub(super) fn enter(&self, lease: Lease) -> Running {
-        let called_off = CancellationToken::new();
-        self.running().insert(lease, called_off.clone());
+        let ends = Ends::default();
+        self.running().insert(lease, ends.clone());
         Running {
             lease,
-            called_off,
+            ends,
             intake: self.clone(),
         }
     }
 
     fn call_off(&self, which: impl Fn(&Lease) -> bool) {
-        for (lease, token) in self.running().iter() {
+        for (lease, ends) in self.running().iter() {
             if which(lease) {
-                token.cancel();
+                ends.called_off.cancel();
             }
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<Lease, CancellationToken>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Lease, Ends>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -103,14 +116,18 @@ impl Intake {
 /// A reply that is being worked on.
 pub(super) struct Running {
     lease: Lease,
-    called_off: CancellationToken,
+    ends: Ends,
     intake: Intake,
 }
 
 impl Running {
-    /// Answers when the reply is not wanted any more.
-    pub(super) async fn called_off(&self) {
-        self.called_off.cancelled().await;
+    /// Answers when nothing more is to be done about the reply, and why.
+    pub(super) async fn lost(&self) -> Lost {
+        tokio::select! {
+            biased;
+            () = self.ends.called_off.cancelled() => Lost::CalledOff,
+            () = self.ends.lease_lost.cancelled() => Lost::Lease,
+        }
     }
 }
 

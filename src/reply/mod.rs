@@ -8,8 +8,8 @@
 //!
 //! The queue is the store's; nothing here is remembered across a crash. Whoever stores a message asks the `intake` for
 //! a free hand, which the store may claim the reply for at once. The `pool` claims what else is due and `run`s it; the
-//! `sweeper` renews the leases of what runs and takes back what others lost. A reply is finished under the lease it was
-//! claimed with, so however often it is worked on, it is answered once.
+//! `sweeper` renews the leases of what runs and takes back what others lost; the `pruner` forgets pieces that are old. A
+//! reply is finished under the lease it was claimed with, so however often it is worked on, it is answered once.
 
 mod ask;
 mod backoff;
@@ -18,6 +18,7 @@ mod history;
 mod intake;
 mod meter;
 mod pool;
+mod pruner;
 mod run;
 mod sweeper;
 mod teller;
@@ -112,5 +113,6 @@ pub fn start(parts: Parts, settings: ReplySettings, shutdown: &Shutdown) {
     });
     engine.intake.staff(&engine);
     shutdown.spawn(pool::run(Arc::clone(&engine)));
+    shutdown.spawn(pruner::run(Arc::clone(&engine)));
     shutdown.spawn(sweeper::run(engine));
 }

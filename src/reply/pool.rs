@@ -1,4 +1,5 @@
-//! Claims what is due, as much as there are hands for, and starts it.
+//! Claims what is due, as much as there are hands and places at providers for, and starts it. What finds none stays in the
+//! queue, where other nodes see it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,16 +16,25 @@ pub(super) async fn run(engine: Arc<Engine>) {
     while let Some(hands) = free_hands(&engine).await {
         let wanted = hands.len();
         let now = engine.clock.now();
+        let full = engine.providers.full();
+        let mut room = engine.providers.room();
+        // Usually none is left, and the claim has nothing to count.
+        room.retain(|(_, places)| *places < wanted);
         let found = match engine
             .store
-            .claim_replies(wanted, engine.providers.full(), now, engine.settings.lease)
+            .claim_replies(wanted, room, now, engine.settings.lease)
             .await
         {
             Ok(claimed) => {
                 let found = claimed.len();
                 for (claimed, hands) in claimed.into_iter().zip(hands) {
+                    let lane = claimed.lane.as_deref();
+                    // Here, so that the next claim knows what room there is.
+                    let place = lane.and_then(|lane| engine.providers.try_enter(lane));
                     let engine_of_run = Arc::clone(&engine);
-                    engine.shutdown.spawn(run::run(engine_of_run, claimed, hands));
+                    engine
+                        .shutdown
+                        .spawn(run::run(engine_of_run, claimed, hands, place));
                 }
                 found
             }
@@ -35,7 +45,8 @@ pub(super) async fn run(engine: Arc<Engine>) {
                 continue;
             }
         };
-        if found < wanted {
+        // Behind those of a provider that is full now, there may be others.
+        if found < wanted && full == engine.providers.full() {
             tokio::select! {
                 () = wakeups.notified() => {}
                 () = engine.providers.freed().notified() => {}

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     clock::Stopwatch,
-    model::{ClaimedReply, Outcome, Told},
+    model::{ClaimedReply, Outcome},
+    provider::routes::Entered,
     telemetry::{
         ids::Logged,
         metrics::ReplyEnd,
@@ -18,12 +19,19 @@ use crate::{
     },
 };
 
-pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair) {
+/// Works on a reply, whose place at the provider of its lane is taken already.
+pub(super) async fn run(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, place: Option<Entered>) {
     let span = engine.traces.reply(claimed.trace, claimed.attempts);
-    traces::within(span.as_ref(), work(engine, claimed, hands, span.as_ref())).await;
+    traces::within(span.as_ref(), work(engine, claimed, hands, place, span.as_ref())).await;
 }
 
-async fn work(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, span: Option<&Span>) {
+async fn work(
+    engine: Arc<Engine>,
+    claimed: ClaimedReply,
+    hands: Pair,
+    place: Option<Entered>,
+    span: Option<&Span>,
+) {
     let watch = Stopwatch::start();
     let _in_progress = engine.metrics.begin();
     let Pair {
@@ -40,9 +48,8 @@ async fn work(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, span: Opt
         running: &running,
     };
     let mut in_flight = Some(in_flight);
-    let is_remote = claimed.lane.is_some();
     let mut at_provider = Some(at_provider);
-    let asked = ask(&work, claimed, || {
+    let asked = ask(&work, claimed, place, || {
         // Providers that are somewhere else have places of their own.
         at_provider = None;
         in_flight = None;
@@ -50,11 +57,7 @@ async fn work(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, span: Opt
     .await;
     drop(at_provider);
     let asked = match asked {
-        Err(Lost::Forced) => Ok(Asked {
-            outcome: Outcome::Released,
-            told: Told::default(),
-            provider: String::new(),
-        }),
+        Err(Lost::Forced) => Ok(Asked::nobody(Outcome::Released)),
         asked => asked,
     };
     let finished = match asked {
@@ -64,6 +67,10 @@ async fn work(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, span: Opt
             finished.map(|()| (named, asked.provider))
         }
         Err(lost) => Err(lost),
+    };
+    let finished = match finished {
+        Err(Lost::Lease) => Err(work.why_lease_was_lost().await),
+        finished => finished,
     };
     let (end, code) = match &finished {
         Ok(((end, code), _)) => (*end, code.as_deref()),
@@ -84,14 +91,17 @@ async fn work(engine: Arc<Engine>, claimed: ClaimedReply, hands: Pair, span: Opt
         Err(Lost::CalledOff) => {
             tracing::info!(conversation = %Logged(lease.conversation), attempts, "reply called off");
         }
-        Err(Lost::Lease | Lost::Forced | Lost::Unstorable) => {
+        Err(Lost::Lease) => {
             tracing::warn!(conversation = %Logged(lease.conversation), attempts, "reply discarded: its lease was lost");
+        }
+        Err(Lost::Forced) => {
+            tracing::warn!(conversation = %Logged(lease.conversation), attempts, "reply discarded: the process stops");
+        }
+        Err(Lost::Unstorable) => {
+            tracing::warn!(conversation = %Logged(lease.conversation), attempts, "reply discarded: it cannot be stored");
         }
     }
     drop(in_flight);
-    if is_remote {
-        engine.providers.freed().notify_one();
-    }
 }
 
 /// What the outcome is called and, for a failure, its code.
@@ -100,6 +110,7 @@ fn name(outcome: &Outcome) -> (ReplyEnd, Option<String>) {
         Outcome::Answered(_) => (ReplyEnd::Succeeded, None),
         Outcome::Failed(failure) => (ReplyEnd::Failed, Some(failure.code.clone())),
         Outcome::Retry { .. } => (ReplyEnd::Retry, None),
+        Outcome::Postponed { .. } => (ReplyEnd::Postponed, None),
         Outcome::Released => (ReplyEnd::Released, None),
     }
 }

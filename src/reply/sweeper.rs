@@ -6,26 +6,20 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Engine;
 
-/// How often pieces are looked for that are old enough to be forgotten.
-const PRUNE_EVERY: Duration = Duration::from_mins(1);
-
 pub(super) async fn run(engine: Arc<Engine>) {
     let mut heartbeats = interval(engine.settings.heartbeat);
     let mut sweeps = interval(engine.settings.sweep);
     heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut prunings = interval(PRUNE_EVERY);
-    prunings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let call_offs = engine.store.call_offs();
     loop {
         tokio::select! {
             // Running replies are drained after stopping has begun, and need their leases until then.
             () = engine.shutdown.forced() => return,
             () = drained(&engine) => return,
-            _ = heartbeats.tick() => heartbeat(&engine).await,
-            () = call_offs.notified() => heartbeat(&engine).await,
+            _ = heartbeats.tick() => { heartbeat(&engine).await; }
+            () = call_offs.notified() => { heartbeat(&engine).await; }
             _ = sweeps.tick() => sweep(&engine).await,
-            _ = prunings.tick() => prune(&engine).await,
         }
     }
 }
@@ -38,26 +32,39 @@ async fn drained(engine: &Engine) {
     }
 }
 
-async fn heartbeat(engine: &Engine) {
+/// Renews the leases that are held; whether that could be done.
+async fn heartbeat(engine: &Engine) -> bool {
     let leases = engine.intake.leases();
     if leases.is_empty() {
-        return;
+        return true;
     }
     match engine
         .store
         .renew_leases(leases, engine.clock.now(), engine.settings.lease)
         .await
     {
-        Ok(lost) => engine.intake.call_off_leases(&lost),
-        Err(error) => tracing::warn!(%error, "renewing leases failed"),
+        Ok(lost) => {
+            engine.intake.lose_leases(&lost);
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "renewing leases failed");
+            false
+        }
     }
 }
 
+/// Takes back what others lost. Our own leases are renewed first, and judged by the time before that: if this process
+/// stood still, or its clock leapt, they look as if nobody worked on them any more.
 async fn sweep(engine: &Engine) {
     let settings = &engine.settings;
+    let now = engine.clock.now();
+    if !heartbeat(engine).await {
+        return;
+    }
     match engine
         .store
-        .sweep_replies(engine.clock.now(), settings.most_lost, settings.longest_pause)
+        .sweep_replies(now, settings.most_lost, settings.longest_pause)
         .await
     {
         Ok(swept) if swept.requeued + swept.failed > 0 => {
@@ -70,25 +77,5 @@ async fn sweep(engine: &Engine) {
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "sweeping replies failed"),
-    }
-}
-
-async fn prune(engine: &Engine) {
-    let before = engine.clock.now().before(engine.settings.deltas_kept);
-    loop {
-        match engine.store.prune_deltas(before).await {
-            Ok(0) => return,
-            Ok(replies) => {
-                engine.metrics.forgot_deltas(replies);
-                tracing::debug!(replies, "forgot the pieces of old replies");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "forgetting the pieces of old replies failed");
-                return;
-            }
-        }
-        if engine.shutdown.has_begun() {
-            return;
-        }
     }
 }

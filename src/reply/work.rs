@@ -7,12 +7,13 @@ use tokio::time::sleep;
 
 use super::{Engine, intake::Running};
 use crate::{
-    model::{Context, Finished, Lease, Outcome, Owner, Progress, Told},
+    model::{Context, Finished, Lease, Outcome, Owner, Progress, ReplyState, Told},
     store,
     telemetry::ids::Logged,
 };
 
 /// Nothing more is to be done about a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lost {
     /// Nobody wants it any more.
     CalledOff,
@@ -59,6 +60,21 @@ impl Work<'_> {
         }
     }
 
+    /// Why a lease was lost: whoever cancels or deletes a reply takes it, too, and only the store knows of it if that
+    /// happened elsewhere.
+    pub(super) async fn why_lease_was_lost(&self) -> Lost {
+        let Lease {
+            conversation,
+            message,
+            ..
+        } = self.lease;
+        match self.engine.store.reply(conversation, message).await {
+            Ok(None) => Lost::CalledOff,
+            Ok(Some(reply)) if reply.state == ReplyState::Cancelled => Lost::CalledOff,
+            Ok(Some(_)) | Err(_) => Lost::Lease,
+        }
+    }
+
     pub(super) async fn finish(&self, outcome: Outcome, told: Told) -> Result<(), Lost> {
         let engine = self.engine;
         let finished = self
@@ -94,7 +110,7 @@ impl Work<'_> {
                 }
             }
             tokio::select! {
-                () = self.running.called_off() => return Err(Lost::CalledOff),
+                why = self.running.lost() => return Err(why),
                 () = engine.shutdown.forced() => return Err(Lost::Forced),
                 () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(2)),
             }

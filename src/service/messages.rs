@@ -2,8 +2,8 @@ use super::{Error, Result, Service};
 use crate::{
     access::Caller,
     model::{
-        ConversationId, Message, MessageId, MessagePage, MessageQuery, MessageText, NewMessage, NewReply,
-        ReplyOptions, Role,
+        BusyPolicy, ConversationId, Message, MessageId, MessagePage, MessageQuery, MessageText, NewMessage,
+        NewReply, ReplyOptions, Role,
     },
     store::{Once, PageAnswer},
     telemetry::ids::Logged,
@@ -37,6 +37,7 @@ impl Service {
             reply,
             now,
         };
+        let interrupts = new.reply.busy == BusyPolicy::Interrupt;
         let claimant = match role {
             Role::User => self.replies.claimant(new.reply.lane.as_deref()),
             Role::Assistant => None,
@@ -46,8 +47,8 @@ impl Service {
             None => self.store.append_message(new, once).await?,
         };
         let message = appended.ok_or(Error::NotFound)?;
-        if !self.providers.are_rules_only() {
-            // It may have interrupted others.
+        if interrupts {
+            // Replies that this process writes may be among those.
             self.replies.look_for_call_offs();
         }
         tracing::info!(conversation = %Logged(conversation), role = role.as_str(), "message created");

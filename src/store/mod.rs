@@ -184,12 +184,13 @@ pub trait ReplyStore: Send + Sync {
     /// Reads the reply to a user message of this conversation.
     async fn reply(&self, conversation: ConversationId, message: MessageId) -> Result<Option<Reply>>;
 
-    /// Takes up to `limit` due replies, the longest due first, each under a new lease of this
-    /// length, and counts the attempt. Leaves those whose lane is one of the `full` ones.
+    /// Takes up to `limit` due replies, the longest due first, each under a new lease of this length, and counts the
+    /// attempt. Of the lanes that are in `room` it takes no more than so many each, the longest due of them; those that
+    /// it leaves may count for the limit, unless the lane has no room at all.
     async fn claim_replies(
         &self,
         limit: usize,
-        full: Vec<String>,
+        room: Vec<(String, usize)>,
         now: Timestamp,
         lease: Duration,
     ) -> Result<Vec<ClaimedReply>>;

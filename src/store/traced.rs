@@ -98,7 +98,9 @@ traced! { ConversationStore:
 
 traced! { ReplyStore:
     fn reply(conversation: ConversationId, message: MessageId) -> Option<Reply>;
-    fn claim_replies(limit: usize, full: Vec<String>, now: Timestamp, lease: Duration) -> Vec<ClaimedReply>;
+    fn claim_replies(
+        limit: usize, room: Vec<(String, usize)>, now: Timestamp, lease: Duration
+    ) -> Vec<ClaimedReply>;
     fn context(conversation: ConversationId, message: MessageId, bytes: usize) -> Option<Context>;
     fn renew_leases(leases: Vec<Lease>, now: Timestamp, lease: Duration) -> Vec<Lease>;
     fn finish_reply(lease: Lease, outcome: Outcome, told: Told, now: Timestamp) -> Finished;

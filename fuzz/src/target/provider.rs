@@ -240,9 +240,7 @@ impl Asked {
                 Some(model) if model.len() > 200 => Err("the model's name goes on and on".to_owned()),
                 _ => Ok(()),
             },
-            Err(Refusal::Retry { failure, .. } | Refusal::TooLong(failure) | Refusal::Fail(failure)) => {
-                judge(failure)
-            }
+            Err(refusal) => judge(refusal.failure()),
         }
     }
 }

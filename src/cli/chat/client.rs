@@ -7,6 +7,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::trimmed;
 use crate::model::{ConversationId, MessageId};
@@ -34,6 +35,11 @@ pub(super) enum Error {
 }
 
 impl Error {
+    /// Whether the request may have been carried out.
+    pub(super) fn is_unsure(&self) -> bool {
+        matches!(self, Self::Away { is_unsure: true, .. })
+    }
+
     /// Whether it can go well the next time.
     pub(super) fn is_passing(&self) -> bool {
         match self {
@@ -123,19 +129,21 @@ impl Client {
         ConversationId::parse(text(&made, "conversation_id")).ok_or_else(|| foreign("a conversation"))
     }
 
-    /// Appends a message of the user's, whose reply can be followed.
+    /// Appends a message of the user's, whose reply can be followed; under the same key, once.
     pub(super) async fn say(
         &self,
         conversation: ConversationId,
         text_of_it: &str,
         model: Option<&str>,
+        key: Uuid,
     ) -> Result<MessageId, Error> {
         let mut body = json!({ "role": "user", "text": text_of_it });
         if let (Some(model), Some(body)) = (model, body.as_object_mut()) {
             body.insert("model".to_owned(), json!(model));
         }
         let path = format!("/conversations/{conversation}/messages/create");
-        let made = self.ask(self.post(&path).body(body.to_string())).await?;
+        let request = self.post(&path).header("Idempotency-Key", key.to_string());
+        let made = self.ask(request.body(body.to_string())).await?;
         MessageId::parse(text(&made, "message_id")).ok_or_else(|| foreign("a message"))
     }
 

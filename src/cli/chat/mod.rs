@@ -1,11 +1,12 @@
 //! `engagement chat`: a person, or a script, talks to a running service, as any other client would.
 //!
-//! `session` is the conversation at the prompt, `client` the requests, `stream` follows a reply over as many
-//! connections as it takes, `screen` is what is printed where. Nothing here knows more than the contract tells.
+//! `session` is the conversation at the prompt, `client` the requests, `sending` and `stream` bring a message there and
+//! follow its reply over as many connections as it takes, `screen` is what is printed where. Nothing here knows more than the contract tells.
 
 mod client;
 mod input;
 mod screen;
+mod sending;
 mod session;
 mod sse;
 mod stream;

@@ -2,15 +2,14 @@
 
 use std::{future::Future, io, pin::Pin};
 
-use tokio::time::sleep;
-
 use super::{
     Chat,
     client::{Client, Error},
     explain,
     input::{Interrupts, Lines},
     screen::{Screen, plain},
-    stream::{End, Follower, Heard, Pauses},
+    sending::{Sending, Sent, cancel},
+    stream::{End, Follower, Heard},
 };
 use crate::{
     cli::{CommandError, cannot_write},
@@ -205,8 +204,16 @@ impl<'a> Session<'a> {
         let Some(conversation) = self.conversation.filter(|_| !text.trim().is_empty()) else {
             return Ok(());
         };
-        let (client, model) = (self.client, self.model);
-        let message = self.ask(client.say(conversation, text, model)).await?;
+        let mut sending = Sending::new(self.client, conversation, text, self.model);
+        let message = loop {
+            match self.ask(sending.next()).await? {
+                Sent::Stored(message) => break message,
+                Sent::Lost { cause, pause } => self.screen.note(format_args!(
+                    "the connection is lost ({cause}); sending it again in {:.1} s, it counts once",
+                    pause.as_secs_f64(),
+                )),
+            }
+        };
         self.follow(message, None).await
     }
 
@@ -361,17 +368,6 @@ impl<'a> Session<'a> {
             hint: format!("in `engagement chat` with this conversation, {hint}"),
             code: 1,
         }))
-    }
-}
-
-/// Asks until it is answered: the reply can be cancelled as long as it is written.
-async fn cancel(client: &Client, conversation: ConversationId, message: MessageId) -> Result<(), Error> {
-    let mut pauses = Pauses::new();
-    loop {
-        match client.cancel(conversation, message).await {
-            Err(error) if error.is_passing() => sleep(pauses.next()).await,
-            answered => return answered,
-        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
 const SHORTEST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_mins(1);
 /// How long nobody may answer before it is given up.
-const PATIENCE: Duration = Duration::from_mins(10);
+pub(super) const PATIENCE: Duration = Duration::from_mins(10);
 
 /// What comes of following a reply.
 #[derive(Debug)]

@@ -101,8 +101,9 @@ async fn close(
             settle::without_answer(tx, &settled, Kind::Failed, Some(failure), now, clock).await?;
             Ok(true)
         }
-        Outcome::Retry { after } => give_back(tx, lease, micros(after), 1, clock).await,
-        Outcome::Released => give_back(tx, lease, 0, 0, clock).await,
+        Outcome::Retry { after } => give_back(tx, lease, micros(after), 1, 0, clock).await,
+        Outcome::Postponed { after } => give_back(tx, lease, micros(after), 0, 1, clock).await,
+        Outcome::Released => give_back(tx, lease, 0, 0, 0, clock).await,
     }
 }
 
@@ -161,22 +162,32 @@ async fn has_ended(tx: &Tx<'_>, lease: Lease, answer: Option<MessageId>) -> Resu
     Ok(found.is_some())
 }
 
-/// Gives the lease back, so that the reply is taken up again; whether it still held.
+/// Gives the lease back, so that the reply is taken up again; whether it still held. So many retries are counted, and so
+/// many attempts, which were none, are not.
 pub(super) async fn give_back(
     tx: &Tx<'_>,
     lease: Lease,
     after: i64,
     retries: i64,
+    uncounted: i64,
     clock: Option<i64>,
 ) -> Result<bool, Problem> {
     let touched = tx
         .execute(
-            "-- finish_reply: to be tried again, or released
+            "-- finish_reply: to be tried again, postponed or released
              UPDATE replies
-             SET status = 'queued', lease_until = NULL, retries = retries + $5,
+             SET status = 'queued', lease_until = NULL, retries = retries + $5, attempts = attempts - $6,
+                 started_at = CASE WHEN attempts > $6 THEN started_at END,
                  run_after = coalesce($3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) + $4
              WHERE message_id = $1 AND lease_token = $2 AND lease_until IS NOT NULL",
-            &[&lease.message.as_uuid(), &lease.token, &clock, &after, &retries],
+            &[
+                &lease.message.as_uuid(),
+                &lease.token,
+                &clock,
+                &after,
+                &retries,
+                &uncounted,
+            ],
         )
         .await?;
     if touched == 1 {

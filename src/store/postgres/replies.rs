@@ -116,7 +116,7 @@ pub(super) fn parse_options(text: Option<String>) -> Result<ReplyOptions> {
 pub(super) async fn claim(
     store: &PostgresStore,
     limit: usize,
-    full: Vec<String>,
+    room: Vec<(String, usize)>,
     now: Timestamp,
     lease: Duration,
 ) -> Result<Vec<ClaimedReply>> {
@@ -127,40 +127,50 @@ pub(super) async fn claim(
     );
     store
         .writer
-        .write(move |db| claim_in(db, limit, full, now, lease).boxed())
+        .write(move |db| claim_in(db, limit, room, now, lease).boxed())
         .await
 }
 
 async fn claim_in(
     db: &Session,
     limit: i64,
-    full: Vec<String>,
+    room: Vec<(String, usize)>,
     now: Option<i64>,
     lease: i64,
 ) -> Result<Vec<ClaimedReply>, Problem> {
+    let (lanes, places): (Vec<String>, Vec<i64>) = room
+        .into_iter()
+        .map(|(lane, places)| (lane, i64::try_from(places).unwrap_or(i64::MAX)))
+        .unzip();
     let claimed = db
         .rows(
             "-- claim_replies: what another node is just claiming is passed over, not waited for.
              WITH clock AS MATERIALIZED (
                  SELECT coalesce($2, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS now
+             ), room AS MATERIALIZED (
+                 SELECT * FROM unnest($4::text[], $5::bigint[]) AS room (lane, places)
              ), due AS MATERIALIZED (
-                 SELECT message_id FROM replies
+                 SELECT message_id, lane, run_after FROM replies
                  WHERE status = 'queued'
                        AND run_after <= coalesce($2, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
-                       AND (lane IS NULL OR lane <> ALL ($4))
+                       AND (lane IS NULL OR lane <> ALL (ARRAY (SELECT lane FROM room WHERE places = 0)))
                  ORDER BY run_after LIMIT $1 FOR UPDATE SKIP LOCKED
+             ), counted AS (
+                 SELECT message_id, lane, row_number() OVER (PARTITION BY lane ORDER BY run_after) AS nth FROM due
+             ), fitting AS MATERIALIZED (
+                 SELECT message_id FROM counted LEFT JOIN room USING (lane) WHERE places IS NULL OR nth <= places
              ), claimed AS (
                  UPDATE replies
                  SET status = 'running', attempts = attempts + 1, lease_token = lease_token + 1,
                      lease_until = now + $3, started_at = coalesce(started_at, greatest(created_at, now))
-                 FROM due CROSS JOIN clock
-                 WHERE replies.message_id = due.message_id
+                 FROM fitting CROSS JOIN clock
+                 WHERE replies.message_id = fitting.message_id
                  RETURNING replies.message_id, replies.conversation_id, lease_token, attempts, retries, lane,
                            owner_id, trace
              )
              SELECT message_id, claimed.conversation_id, lease_token, attempts, retries, text, lane, owner_id, trace
              FROM claimed JOIN messages ON messages.id = claimed.message_id",
-            &[&limit, &now, &lease, &full],
+            &[&limit, &now, &lease, &lanes, &places],
         )
         .await?;
     claimed.iter().map(claimed_from_row).collect()

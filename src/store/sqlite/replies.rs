@@ -130,29 +130,44 @@ pub(super) fn parse_options(text: Option<String>) -> Result<ReplyOptions> {
     }
 }
 
+/// The replies that are due; `?4` is an empty object.
+const DUE: &str =
+    "SELECT message_id FROM replies WHERE status = 'queued' AND run_after <= ?1 AND ?4 IS NOT NULL
+                   ORDER BY run_after, rowid LIMIT ?3";
+
+/// ... and of those whose lane is in `?4` no more than it has room for.
+const FITTING: &str = "SELECT message_id
+     FROM (SELECT message_id, lane, row_number() OVER (PARTITION BY lane ORDER BY run_after, place) AS nth
+           FROM (SELECT message_id, lane, run_after, rowid AS place FROM replies
+                 WHERE status = 'queued' AND run_after <= ?1
+                       AND (lane IS NULL OR lane NOT IN (SELECT key FROM json_each(?4) WHERE value = 0))
+                 ORDER BY run_after, rowid LIMIT ?3)) AS due
+          LEFT JOIN json_each(?4) AS room ON room.key = due.lane
+     WHERE room.value IS NULL OR nth <= room.value";
+
 pub(super) async fn claim(
     store: &SqliteStore,
     limit: usize,
-    full: Vec<String>,
+    room: Vec<(String, usize)>,
     now: Timestamp,
     lease: Duration,
 ) -> Result<Vec<ClaimedReply>> {
-    let full = list(&full);
+    // Counting takes as long as half of the rest.
+    let select = if room.is_empty() { DUE } else { FITTING };
+    let room = serde_json::Value::from_iter(room).to_string();
     store
         .writer
         .write(move |tx| {
             // claim_replies
-            let mut update = tx.prepare_cached(
+            let mut update = tx.prepare_cached(&format!(
                 "UPDATE replies
              SET status = 'running', attempts = attempts + 1, lease_token = lease_token + 1, lease_until = ?2,
                  started_at = coalesce(started_at, ?1)
-             WHERE message_id IN (SELECT message_id FROM replies WHERE status = 'queued' AND run_after <= ?1
-                                        AND (lane IS NULL OR lane NOT IN (SELECT value FROM json_each(?4)))
-                                  ORDER BY run_after, rowid LIMIT ?3)
+             WHERE message_id IN ({select})
              RETURNING message_id, conversation_id, lease_token, attempts, retries,
                        (SELECT text FROM messages WHERE id = message_id), lane, owner_id, trace",
-            )?;
-            let mut rows = update.query((now.as_micros(), now.after(lease).as_micros(), limit, full))?;
+            ))?;
+            let mut rows = update.query((now.as_micros(), now.after(lease).as_micros(), limit, room))?;
             let mut claimed = Vec::new();
             while let Some(row) = rows.next()? {
                 claimed.push(ClaimedReply {
@@ -250,8 +265,9 @@ pub(super) async fn finish(
             }
             None => Ok(false),
         },
-        Outcome::Retry { after } => give_back(tx, lease, now.after(after), 1),
-        Outcome::Released => give_back(tx, lease, now, 0),
+        Outcome::Retry { after } => give_back(tx, lease, now.after(after), 1, 0),
+        Outcome::Postponed { after } => give_back(tx, lease, now.after(after), 0, 1),
+        Outcome::Released => give_back(tx, lease, now, 0, 0),
     });
     Ok(if finished.await? {
         Finished::Stored
@@ -296,16 +312,25 @@ fn end(
     Ok(settled)
 }
 
-/// Gives the lease back, so that the reply is taken up again; `false` when it was lost.
-fn give_back(tx: &Tx<'_>, lease: Lease, due: Timestamp, retries: u32) -> Result<bool> {
+/// Gives the lease back, so that the reply is taken up again; `false` when it was lost. So many retries are counted, and
+/// so many attempts, which were none, are not.
+fn give_back(tx: &Tx<'_>, lease: Lease, due: Timestamp, retries: u32, uncounted: u32) -> Result<bool> {
     tx.wake_workers();
-    // finish_reply: to be tried again, or released
+    // finish_reply: to be tried again, postponed or released
     let touched = tx
         .prepare_cached(
-            "UPDATE replies SET status = 'queued', lease_until = NULL, run_after = ?3, retries = retries + ?4
+            "UPDATE replies
+             SET status = 'queued', lease_until = NULL, run_after = ?3, retries = retries + ?4,
+                 attempts = attempts - ?5, started_at = iif(attempts > ?5, started_at, NULL)
              WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'",
         )?
-        .execute((lease.message.as_bytes(), lease.token, due.as_micros(), retries))?;
+        .execute((
+            lease.message.as_bytes(),
+            lease.token,
+            due.as_micros(),
+            retries,
+            uncounted,
+        ))?;
     Ok(touched == 1)
 }
 

@@ -87,11 +87,11 @@ impl ReplyStore for SqliteStore {
     async fn claim_replies(
         &self,
         limit: usize,
-        full: Vec<String>,
+        room: Vec<(String, usize)>,
         now: Timestamp,
         lease: Duration,
     ) -> Result<Vec<ClaimedReply>> {
-        replies::claim(self, limit, full, now, lease).await
+        replies::claim(self, limit, room, now, lease).await
     }
 
     async fn context(

@@ -29,6 +29,8 @@ cases! {
         Failed: "failed",
         /// It will be tried again.
         Retry: "retry",
+        /// Nobody could be asked just now; it was not begun.
+        Postponed: "postponed",
         /// The process stops, and gave it back.
         Released: "released",
         /// Nobody wants it any more.

@@ -31,7 +31,7 @@ const OUTCOMES: &str = r#"
     two_terminals        | "Once upon a ti" | retry provider_garbled
     length               | "and so on" | "and so on"
     retry_after          | retry provider_limited after 1 s | retry provider_limited after 1 s
-    retry_after_year     | retry provider_limited after 3600 s | retry provider_limited after 3600 s
+    retry_after_year     | retry provider_limited after 31536000 s | retry provider_limited after 31536000 s
     retry_after_negative | retry provider_limited after 0 s | retry provider_limited after 0 s
     retry_after_date     | retry provider_limited after 0 s | retry provider_limited after 0 s
     spent                | fail provider_spent | fail provider_spent

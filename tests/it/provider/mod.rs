@@ -90,6 +90,7 @@ impl Asked {
                 Some(after) => format!("retry {} after {} s", failure.code, after.as_secs()),
                 None => format!("retry {}", failure.code),
             },
+            Err(Refusal::Later { failure, .. }) => format!("later {}", failure.code),
             Err(Refusal::TooLong(failure)) => format!("too long {}", failure.code),
             Err(Refusal::Fail(failure)) => format!("fail {}", failure.code),
         }

@@ -1,6 +1,6 @@
 //! Providers that fail, hang or cannot take so much, and who is asked instead.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use engagement::{
     access::Caller,
@@ -18,7 +18,12 @@ use crate::{store::Database, support::eventually};
 
 const CONTEXT: usize = 1024 * 1024;
 
-fn backend(name: &str, provider: &Arc<Scripted>, concurrency: usize, fallback: &[&str]) -> Backend {
+pub(super) fn backend(
+    name: &str,
+    provider: &Arc<Scripted>,
+    concurrency: usize,
+    fallback: &[&str],
+) -> Backend {
     Backend {
         name: name.to_owned(),
         models: vec![format!("{name}-model")],
@@ -78,6 +83,51 @@ async fn a_reply_fails_with_its_reason_once_nobody_is_left() {
     assert_eq!(
         reply.state,
         ReplyState::Failed(Failure::new("second_failed", "No."))
+    );
+    engine.stop().await;
+}
+
+fn later() -> Step {
+    Step::Refuse(Refusal::Later {
+        after: Duration::from_millis(1),
+        failure: Failure::new("provider_unavailable", "It is being tried."),
+    })
+}
+
+#[tokio::test]
+async fn waiting_for_a_provider_that_is_being_tried_counts_for_nothing() {
+    let mut steps: Vec<_> = (0..20).map(|_| later()).collect();
+    steps.push(Step::Answer("at last".into()));
+    let engine = Engine::far(steps).await;
+    let question = engine.say("Hello").await;
+    let reply = engine.end(&question).await;
+
+    assert_eq!((reply.state, reply.attempts), (ReplyState::Succeeded, 1));
+    assert_eq!(engine.texts().await, ["Hello", "at last"]);
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn waiting_counts_where_a_fallback_was_asked_each_time() {
+    let refuse = || Step::Refuse(Refusal::Fail(Failure::new("second_failed", "No.")));
+    let (first, second) = (
+        Arc::new(Scripted::new((0..20).map(|_| later()))),
+        Arc::new(Scripted::new((0..20).map(|_| refuse()))),
+    );
+    let backends = vec![
+        backend("first", &first, 10, &["second"]),
+        backend("second", &second, 10, &[]),
+    ];
+    let providers = Providers::new(backends, ("first".into(), "first-model".into()));
+    let engine = Engine::start(Database::sqlite(), first, providers, quick()).await;
+    let question = engine.say("Hello").await;
+    let reply = engine.end(&question).await;
+
+    assert!(matches!(reply.state, ReplyState::Failed(_)), "{reply:?}");
+    assert_eq!(
+        (reply.attempts, second.calls()),
+        (6, 6),
+        "one try and five retries"
     );
     engine.stop().await;
 }

@@ -1,6 +1,8 @@
 //! The reply engine over a real store, with a provider that follows a script.
 
 mod fallback;
+mod leases;
+mod places;
 mod streaming;
 
 use std::{sync::Arc, time::Duration};
@@ -17,6 +19,7 @@ use engagement::{
     reply::{self, Parts},
     service::Service,
     shutdown::Shutdown,
+    telemetry::metrics::Metrics,
 };
 
 use crate::{
@@ -31,6 +34,8 @@ struct Engine {
     shutdown: Shutdown,
     service: Service,
     conversation: ConversationId,
+    clock: Clock,
+    metrics: Metrics,
 }
 
 fn quick() -> ReplySettings {
@@ -62,9 +67,25 @@ impl Engine {
         providers: Providers,
         settings: ReplySettings,
     ) -> Self {
+        Self::by(Clock::system(), db, provider, providers, settings).await
+    }
+
+    /// By this clock.
+    async fn by(
+        clock: Clock,
+        db: Database,
+        provider: Arc<Scripted>,
+        providers: Providers,
+        settings: ReplySettings,
+    ) -> Self {
         let conversation = db.conversation().await.id;
         let shutdown = Shutdown::default();
-        let parts = Parts::over(db.store.clone(), providers);
+        let metrics = Metrics::on("sqlite", &[]).unwrap();
+        let parts = Parts {
+            clock: clock.clone(),
+            metrics: metrics.replies(),
+            ..Parts::over(db.store.clone(), providers)
+        };
         reply::start(parts.clone(), settings, &shutdown);
         let service = Service::new(parts, ServiceSettings::default());
         Self {
@@ -73,6 +94,8 @@ impl Engine {
             shutdown,
             service,
             conversation,
+            clock,
+            metrics,
         }
     }
 
@@ -208,28 +231,6 @@ async fn a_panic_fails_its_own_reply_only() {
         "{states:?}"
     );
     assert!(matches!(&states[1], ReplyState::Succeeded), "{states:?}");
-}
-
-#[tokio::test]
-async fn a_heartbeat_keeps_a_long_reply() {
-    let settings = ReplySettings {
-        lease: Duration::from_millis(300),
-        ..quick()
-    };
-    let engine = Engine::over(Database::sqlite(), [Step::Hold("slow".into())], settings).await;
-    let question = engine.ask("a question").await;
-    engine.until_called(1).await;
-
-    // Several leases long: told by the clock of the store's rows, not by luck.
-    let began = std::time::Instant::now();
-    eventually("three leases pass", SOON, async || {
-        (began.elapsed() > Duration::from_millis(900)).then_some(())
-    })
-    .await;
-    engine.provider.release();
-
-    let reply = engine.end(&question).await;
-    assert_eq!((reply.attempts, engine.provider.calls()), (1, 1));
 }
 
 #[tokio::test]

@@ -26,18 +26,15 @@ impl Engine {
     }
 
     pub(super) async fn say(&self, text: &str) -> Message {
-        let text = MessageText::parse(text).unwrap();
-        self.service
-            .create_message(
-                self.conversation,
-                Role::User,
-                text,
-                ReplyOptions::default(),
-                &Caller::operator(),
-                None,
-            )
-            .await
-            .unwrap()
+        self.say_with(text, ReplyOptions::default()).await
+    }
+
+    pub(super) async fn say_with(&self, text: &str, options: ReplyOptions) -> Message {
+        let (text, by) = (MessageText::parse(text).unwrap(), Caller::operator());
+        let message = self
+            .service
+            .create_message(self.conversation, Role::User, text, options, &by, None);
+        message.await.unwrap()
     }
 
     async fn events(&self, of: &Message) -> Vec<Event> {

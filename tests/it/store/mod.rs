@@ -24,6 +24,8 @@ mod traces;
 mod turns;
 mod usage;
 
+pub(crate) use story::LANE;
+
 use std::{sync::Arc, time::Duration};
 
 use engagement::{
@@ -97,6 +99,8 @@ conformance! {
         an_older_holder_changes_nothing,
         a_deleted_message_takes_the_lease_along,
         a_retry_waits_for_its_time,
+        a_postponed_reply_was_not_begun,
+        a_postponed_retry_was_begun_before,
         a_released_reply_is_due_at_once,
         an_append_wakes_the_workers;
     sweeps: expired_leases_are_taken_back,
@@ -131,6 +135,7 @@ conformance! {
         a_reply_that_is_given_up_gives_its_turn_away,
         a_sweep_leaves_those_alone_that_wait_for_their_turn,
         full_lanes_are_left_alone,
+        a_lane_gives_what_it_has_room_for_the_longest_due_first,
         a_message_can_refuse_to_wait,
         a_message_can_interrupt,
         whoever_takes_no_turn_is_never_busy;
@@ -210,7 +215,7 @@ impl Database {
     }
 
     /// The file, for looking at it from beside.
-    fn path(&self) -> std::path::PathBuf {
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         match &self.place {
             Place::Directory(directory) => directory.path().join("test.db"),
             Place::Server(database) => panic!("{} is no file", database.name()),

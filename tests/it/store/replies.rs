@@ -276,6 +276,41 @@ pub(super) async fn a_retry_waits_for_its_time(db: Database) {
     assert_eq!(db.due().await, None);
 }
 
+pub(super) async fn a_postponed_reply_was_not_begun(db: Database) {
+    let (conversation, question) = db.asked(2_000).await;
+    let lease = db.claim_one(2_000).await;
+    let after = Duration::from_micros(500);
+
+    assert_eq!(
+        db.finish(lease, Outcome::Postponed { after }, 2_010).await,
+        Finished::Stored
+    );
+
+    let reply = db.reply_to(conversation, &question).await;
+    assert_eq!(
+        (reply.state, reply.attempts, reply.started),
+        (ReplyState::Queued, 0, None)
+    );
+    assert_eq!(db.due().await, Some(at(2_510)));
+    let claimed = db.claim(2_510).await;
+    assert_eq!((claimed[0].attempts, claimed[0].retries), (1, 0));
+    assert_eq!(claimed[0].lease.token, lease.token + 1, "another lease");
+}
+
+pub(super) async fn a_postponed_retry_was_begun_before(db: Database) {
+    let (conversation, question) = db.asked(2_000).await;
+    let after = Duration::ZERO;
+    let lease = db.claim_one(2_000).await;
+    db.finish(lease, Outcome::Retry { after }, 2_010).await;
+    let lease = db.claim_one(2_020).await;
+    db.finish(lease, Outcome::Postponed { after }, 2_030).await;
+
+    let reply = db.reply_to(conversation, &question).await;
+    assert_eq!((reply.attempts, reply.started), (1, Some(at(2_000))));
+    let claimed = db.claim(2_040).await;
+    assert_eq!((claimed[0].attempts, claimed[0].retries), (2, 1));
+}
+
 pub(super) async fn a_released_reply_is_due_at_once(db: Database) {
     db.asked(2_000).await;
     let lease = db.claim_one(2_000).await;

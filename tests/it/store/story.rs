@@ -11,7 +11,7 @@ use super::{Database, at};
 pub(super) const ASKED: u64 = (1 << 24) + 1;
 
 /// The lane of replies that are told piece by piece.
-pub(super) const LANE: &str = "somewhere";
+pub(crate) const LANE: &str = "somewhere";
 
 /// A reply that takes turns.
 pub(super) fn asked() -> NewReply {
@@ -46,7 +46,7 @@ impl Database {
     }
 
     /// Appends a user message whose reply takes turns.
-    pub(super) async fn ask(&self, of: ConversationId, text: &str, now: i64) -> Message {
+    pub(crate) async fn ask(&self, of: ConversationId, text: &str, now: i64) -> Message {
         let new = self.asking(of, text, now);
         self.store.append_message(new, None).await.unwrap().unwrap()
     }

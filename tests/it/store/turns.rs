@@ -93,6 +93,31 @@ pub(super) async fn a_sweep_leaves_those_alone_that_wait_for_their_turn(db: Data
     assert_eq!(db.due().await, None);
 }
 
+pub(super) async fn a_lane_gives_what_it_has_room_for_the_longest_due_first(db: Database) {
+    let mut asked = Vec::new();
+    for due in 2_000..2_004 {
+        let conversation = db.conversation().await.id;
+        asked.push(db.ask(conversation, "far away", due).await.id);
+    }
+    let there = db.conversation().await.id;
+    let local = db.append(there, Role::User, "here", 2_004).await.id;
+
+    let room = vec![(LANE.to_owned(), 2), ("another".to_owned(), 1)];
+    let claimed = db.store.claim_replies(10, room, at(3_000), LEASE).await.unwrap();
+    let mut claimed: Vec<_> = claimed.iter().map(|claimed| claimed.lease.message).collect();
+    claimed.sort();
+    let mut expected = vec![asked[0], asked[1], local];
+    expected.sort();
+    assert_eq!(claimed, expected);
+
+    let control = db
+        .store
+        .claim_replies(10, Vec::new(), at(3_000), LEASE)
+        .await
+        .unwrap();
+    assert_eq!(control.len(), 2, "the others stay in the queue");
+}
+
 pub(super) async fn full_lanes_are_left_alone(db: Database) {
     let (here, there) = (db.conversation().await.id, db.conversation().await.id);
     db.ask(here, "one", 2_000).await;
@@ -103,7 +128,7 @@ pub(super) async fn full_lanes_are_left_alone(db: Database) {
     assert_eq!(until, Some(std::time::Duration::ZERO));
     let claimed = db
         .store
-        .claim_replies(10, full.clone(), at(3_000), LEASE)
+        .claim_replies(10, full.iter().cloned().zip([0, 0]).collect(), at(3_000), LEASE)
         .await
         .unwrap();
     assert_eq!(claimed.len(), 1);

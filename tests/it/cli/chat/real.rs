@@ -3,6 +3,7 @@
 use super::terminal::Terminal;
 use super::{UNAVAILABLE, assert_refused, assert_replied, chat, chat_of};
 use crate::support::Server;
+use crate::support::proxy::{Cut, Proxy, Upstream};
 
 const REPLY: &str = "Hello! How can I assist you today?\n";
 
@@ -19,6 +20,22 @@ async fn hello_is_answered() {
     let run = chat_of(&server.base_url(), &[], "Hello\n").run().await;
 
     assert_replied(&run, REPLY);
+    let texts = server.client().texts(&conversation(&run.stderr)).await;
+    assert_eq!(texts, ["Hello", REPLY.trim_end()]);
+}
+
+#[tokio::test]
+async fn a_message_whose_answer_is_lost_is_sent_again_and_stands_once() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(Upstream::Tcp(server.address())).await;
+    proxy.cut_when(br#""text":"Hello""#, Cut::AfterSending);
+    let url = format!("http://{}", proxy.address());
+
+    let run = chat_of(&url, &[], "Hello\n").run().await;
+
+    assert_replied(&run, REPLY);
+    assert_eq!(proxy.cuts(), 1, "control: the answer was lost");
+    assert!(run.stderr.contains("sending it again"), "{run:?}");
     let texts = server.client().texts(&conversation(&run.stderr)).await;
     assert_eq!(texts, ["Hello", REPLY.trim_end()]);
 }
