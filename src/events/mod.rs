@@ -84,6 +84,13 @@ impl Watcher {
         self.is_over
     }
 
+    /// Goes back to the event with this number: what comes after it comes again.
+    pub fn go_back_to(&mut self, number: u64) {
+        self.after = number;
+        self.heard = None;
+        self.is_over = false;
+    }
+
     /// Waits for what comes next. Dropping the future misses nothing.
     pub async fn next(&mut self) -> Seen {
         let watch = Stopwatch::start();

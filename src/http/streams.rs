@@ -1,7 +1,10 @@
 //! Streams: answers that last. How many there may be, and how one runs.
 //!
 //! A stream is the body of an answer and no task. It is asked for more when its client has read, and is dropped with its
-//! connection, so nothing of it is left behind, and nothing is kept for those who are slow.
+//! connection, so nothing of it is left behind. For those who are slow little is held, and of long texts no more than there
+//! is [`room`] for: what is not held is read again.
+
+mod room;
 
 use std::{
     collections::HashMap,
@@ -22,6 +25,7 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
+use self::room::{LITTLE, PIECE, Room, Share};
 use super::{
     accept::{Attended, Connection},
     problem::Problem,
@@ -65,6 +69,7 @@ struct Places {
     /// As many as there are connections when it is 0.
     most_per_address: usize,
     taken: Mutex<Taken>,
+    room: Room,
     counts: HttpMetrics,
 }
 
@@ -82,6 +87,7 @@ impl Streams {
             most_per_conversation: settings.max_streams_per_conversation,
             most_per_address: settings.max_streams_per_address,
             taken: Mutex::default(),
+            room: Room::default(),
             counts,
         }))
     }
@@ -164,7 +170,7 @@ fn leave<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 
 /// The answer to somebody who watches. It ends with what is watched, or early when the service stops, so that its
 /// client goes elsewhere, or when the key that opened it opens nothing any more.
-pub(super) fn answer<E: fmt::Display>(
+pub(super) fn answer<E: fmt::Display + 'static>(
     watcher: Watcher,
     place: Place,
     shutdown: Shutdown,
@@ -174,18 +180,15 @@ pub(super) fn answer<E: fmt::Display>(
     let running = Running {
         watcher,
         waiting: Vec::new().into_iter(),
+        share: None,
+        begun: None,
+        frame,
         shutdown,
         ended,
         place,
     };
-    let events = stream::unfold(running, Running::next).map(move |next| match next {
-        Next::Event(event) => frame(event).unwrap_or_else(|error| {
-            tracing::error!(%error, "an event cannot be written");
-            Bytes::new()
-        }),
-        Next::Heartbeat => Bytes::from_static(HEARTBEAT),
-    });
     let first = stream::iter([Bytes::from_static(RETRY)]);
+    let events = stream::unfold(running, Running::next);
     let mut response = Response::new(Body::from_stream(first.chain(events).map(Ok::<_, Infallible>)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
@@ -194,47 +197,118 @@ pub(super) fn answer<E: fmt::Display>(
     response
 }
 
-struct Running {
+struct Running<F> {
     watcher: Watcher,
-    /// Those that were read and not sent yet.
+    /// Those that were read and not sent yet, and what they take of the room.
     waiting: vec::IntoIter<Event>,
+    share: Option<Share>,
+    begun: Option<Begun>,
+    frame: F,
     shutdown: Shutdown,
     /// When the key opens nothing any more that opened this.
     ended: CancellationToken,
     place: Place,
 }
 
-enum Next {
-    Event(Event),
-    Heartbeat,
+/// A frame of which a beginning was sent, as there was no room for the whole. It is made anew for each piece.
+struct Begun {
+    number: u64,
+    length: usize,
+    sent: usize,
 }
 
-impl Running {
-    async fn next(mut self) -> Option<(Next, Self)> {
+impl<E: fmt::Display, F: Fn(Event) -> Result<Bytes, E>> Running<F> {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
         self.place.ended = loop {
-            if self.shutdown.has_begun() {
+            // What has begun is sent to its end.
+            let is_between = self.begun.is_none();
+            if is_between && self.shutdown.has_begun() {
                 break StreamEnd::Stopping;
             }
-            if self.ended.is_cancelled() {
+            if is_between && self.ended.is_cancelled() {
                 break StreamEnd::Key;
             }
             if let Some(event) = self.waiting.next() {
-                return Some((Next::Event(event), self));
+                match self.send(event) {
+                    Some(bytes) => return Some((bytes, self)),
+                    None => break StreamEnd::Client,
+                }
             }
             // What follows can be a long wait.
-            self.waiting = Vec::new().into_iter();
+            self.hold(Vec::new(), None);
             let seen = tokio::select! {
                 biased;
-                () = self.shutdown.begun() => break StreamEnd::Stopping,
-                () = self.ended.cancelled() => break StreamEnd::Key,
+                () = self.shutdown.begun(), if is_between => break StreamEnd::Stopping,
+                () = self.ended.cancelled(), if is_between => break StreamEnd::Key,
                 seen = self.watcher.next() => seen,
             };
             match seen {
-                Seen::Events(events) => self.waiting = events.into_iter(),
-                Seen::Nothing => return Some((Next::Heartbeat, self)),
+                Seen::Events(events) => self.take(events),
+                Seen::Nothing if is_between => return Some((Bytes::from_static(HEARTBEAT), self)),
+                Seen::Nothing => {}
                 Seen::End => break StreamEnd::Over,
             }
         };
         None
+    }
+
+    /// Takes what was read, or as much as there is room for. The rest is read again.
+    fn take(&mut self, mut events: Vec<Event>) {
+        let share = self.room().take(events.iter().map(room::size).sum());
+        if share.is_none() {
+            let mut bytes = 0;
+            let few = events.iter().take_while(|event| {
+                bytes += room::size(event);
+                bytes <= LITTLE
+            });
+            let few = few.count().max(1);
+            events.truncate(few);
+            if let Some(last) = events.last() {
+                self.watcher.go_back_to(last.number);
+            }
+        }
+        self.hold(events, share);
+    }
+
+    /// The frame of an event, or as much as there is room for; `None` when what it tells of has changed since it was begun:
+    /// the client comes back, and is told that.
+    fn send(&mut self, event: Event) -> Option<Bytes> {
+        let number = event.number;
+        if self.waiting.len() == 0 {
+            self.share = None;
+        }
+        let frame = (self.frame)(event).unwrap_or_else(|error| {
+            tracing::error!(%error, "an event cannot be written");
+            Bytes::new()
+        });
+        let length = frame.len();
+        let sent = match self.begun.take() {
+            None => 0,
+            Some(begun) if (begun.number, begun.length) == (number, length) => begun.sent,
+            Some(_) => return None,
+        };
+        if length <= LITTLE {
+            return Some(frame);
+        }
+        if let Some(share) = self.room().take(length) {
+            return Some(share.keep(frame.slice(sent..)));
+        }
+        let left = frame.get(sent..).unwrap_or_default();
+        let piece = Bytes::copy_from_slice(left.get(..PIECE).unwrap_or(left));
+        if piece.len() < left.len() {
+            let sent = sent + piece.len();
+            self.begun = Some(Begun { number, length, sent });
+            self.hold(Vec::new(), None);
+            self.watcher.go_back_to(number.saturating_sub(1));
+        }
+        Some(piece)
+    }
+
+    fn hold(&mut self, events: Vec<Event>, share: Option<Share>) {
+        (self.waiting, self.share) = (events.into_iter(), share);
+    }
+
+    fn room(&self) -> &Room {
+        &self.place.streams.0.room
     }
 }

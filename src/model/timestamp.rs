@@ -2,6 +2,9 @@
 
 use std::{fmt, time::Duration};
 
+/// The last moment that can be told, 26 hours before the year 10000: 9999-12-30T22:00:00Z, in microseconds.
+const LAST: i64 = 253_402_207_200_000_000;
+
 /// Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -22,8 +25,9 @@ impl Timestamp {
                 .map(|zoned| zoned.timestamp())
                 .ok_or(error)
         });
-        let last = || is_past_the_last(text).then_some(jiff::Timestamp::MAX);
-        time.ok().or_else(last).map(|time| Self(time.as_microsecond()))
+        // A fraction of the last second is read, but cannot be told.
+        let read = time.ok().map(|time| time.as_microsecond().min(LAST));
+        read.or_else(|| is_past_the_last(text).then_some(LAST)).map(Self)
     }
 
     /// Microseconds since the Unix epoch.
@@ -55,7 +59,7 @@ impl Timestamp {
     }
 }
 
-/// Whether a text is a date like those that are read, but a later one than moments go to: theirs end 26 hours before 10000.
+/// Whether a text is a date like those that are read, but one of the last day.
 fn is_past_the_last(text: &str) -> bool {
     let Ok(pieces) = jiff::fmt::temporal::Pieces::parse(text) else {
         return false;
@@ -87,8 +91,9 @@ mod tests {
             ("2026-11-22T16:15:30+02:00", Some("2026-11-22T14:15:30.000000Z")),
             ("2026-11-22", Some("2026-11-22T00:00:00.000000Z")),
             ("9999-12-30T22:00:00Z", Some("9999-12-30T22:00:00.000000Z")),
-            ("9999-12-31T23:59:59Z", Some("9999-12-30T22:00:00.999999Z")),
-            ("9999-12-31", Some("9999-12-30T22:00:00.999999Z")),
+            ("9999-12-30T22:00:00.5Z", Some("9999-12-30T22:00:00.000000Z")),
+            ("9999-12-31T23:59:59Z", Some("9999-12-30T22:00:00.000000Z")),
+            ("9999-12-31", Some("9999-12-30T22:00:00.000000Z")),
             ("9999-12-31T23:59:59", None),
             ("9999-12-32", None),
             ("10000-01-01", None),

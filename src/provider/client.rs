@@ -21,11 +21,12 @@ use super::{
     egress::OnlyHost,
     judge::{self, Wish},
     sse::Parser,
-    trouble::{Kind, Trouble, chain},
+    trouble::{Kind, Trouble},
 };
 use crate::{
     clock::{Clock, Stopwatch},
     config::{ConfigError, ProviderSettings},
+    telemetry::causes::chain,
     tls,
 };
 

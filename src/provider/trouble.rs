@@ -1,6 +1,6 @@
 //! What goes wrong at a provider that is somewhere else: what the log, the runner and the public get to know of each case.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use super::Refusal;
 use crate::model::Failure;
@@ -127,21 +127,4 @@ impl Trouble {
             Verdict::GiveUp => Refusal::Fail(failure),
         }
     }
-}
-
-/// An error and the errors behind it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    struct Chain<'a>(&'a dyn std::error::Error);
-    impl fmt::Display for Chain<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "{}", self.0)?;
-            let mut source = self.0.source();
-            while let Some(error) = source {
-                write!(f, ": {error}")?;
-                source = error.source();
-            }
-            Ok(())
-        }
-    }
-    Chain(error).to_string()
 }

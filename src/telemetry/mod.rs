@@ -1,5 +1,6 @@
 //! What the process tells its operator.
 
+pub(crate) mod causes;
 mod format;
 pub mod ids;
 pub mod logging;

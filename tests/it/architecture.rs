@@ -19,8 +19,8 @@ pub(crate) const MAY_USE: &str = "
     cli: *
     app: *
     config: model
-    telemetry: config
-    telemetry::traces: config model clock tls
+    telemetry: config model clock
+    telemetry::traces: config model clock tls telemetry::causes
     tls:
     model:
     clock: model

@@ -70,13 +70,13 @@ pub const ALL: &[Target] = &[
     Target {
         name: "event-id",
         words: event_id::WORDS,
-        checked: 15_000,
+        checked: 10_000,
         kind: Kind::Served(event_id::trial),
     },
     Target {
         name: "key",
         words: key::WORDS,
-        checked: 12_000,
+        checked: 10_000,
         kind: Kind::Served(key::trial),
     },
     Target {

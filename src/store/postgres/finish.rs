@@ -123,7 +123,9 @@ async fn end(
             "-- finish_reply: what ended it gets its row afterwards, if it needs one
              UPDATE replies
              SET status = $3, lease_until = NULL, error_code = $5, error_message = $6, account = $7,
-                 streamed = ($8::boolean OR streamed = 1 OR attempts > 1)::int, final_event = 0,
+                 streamed = ($8::boolean OR attempts > 1
+                                            AND EXISTS (SELECT FROM events WHERE reply_id = $1 AND kind = 'started'))::int,
+                 final_event = 0,
                  finished_at = greatest(started_at, coalesce($4, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint))
              WHERE message_id = $1 AND lease_token = $2 AND lease_until IS NOT NULL
              RETURNING attempts, tries, turn IS NOT NULL",

@@ -253,13 +253,13 @@ pub(super) async fn cancel(
              WITH before AS MATERIALIZED (SELECT status FROM replies WHERE message_id = $1)
              UPDATE replies
              SET status = 'cancelled', lease_until = NULL, lease_token = lease_token + 1,
-                 streamed = ($4::boolean OR streamed = 1)::int,
+                 streamed = EXISTS (SELECT FROM events WHERE reply_id = $1 AND kind = 'started')::int,
                  finished_at = greatest(started_at, coalesce($3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)),
                  final_event = 0
              FROM before
              WHERE message_id = $1 AND conversation_id = $2 AND finished_at IS NULL
              RETURNING attempts, tries, turn IS NOT NULL, before.status = 'running'",
-            &[&message.as_uuid(), &conversation.as_uuid(), &clock, &told.is_some()],
+            &[&message.as_uuid(), &conversation.as_uuid(), &clock],
         )
         .await?;
     let Some(row) = row else { return Ok(()) };

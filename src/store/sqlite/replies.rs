@@ -291,7 +291,9 @@ fn end(
         .prepare_cached(
             "UPDATE replies
              SET status = ?3, lease_until = NULL, finished_at = ?4, error_code = ?5, error_message = ?6, account = ?7,
-                 streamed = (?8 OR streamed OR attempts > 1), final_event = 0
+                 streamed = (?8 OR attempts > 1
+                                   AND EXISTS (SELECT * FROM events WHERE reply_id = ?1 AND kind = 'started')),
+                 final_event = 0
              WHERE message_id = ?1 AND lease_token = ?2 AND status = 'running'
              RETURNING attempts, tries, turn IS NOT NULL",
         )?

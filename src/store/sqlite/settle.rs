@@ -226,7 +226,7 @@ pub(super) fn cancel(
         .prepare_cached(
             "UPDATE replies
              SET status = 'cancelled', lease_until = NULL, finished_at = ?3, lease_token = lease_token + 1,
-                 streamed = (?4 OR streamed), final_event = 0
+                 streamed = EXISTS (SELECT * FROM events WHERE reply_id = ?1 AND kind = 'started'), final_event = 0
              WHERE message_id = ?1 AND conversation_id = ?2 AND finished_at IS NULL
              RETURNING attempts, tries, turn IS NOT NULL",
         )?
@@ -234,9 +234,7 @@ pub(super) fn cancel(
             (
                 message.as_bytes(),
                 conversation.as_bytes(),
-                now.as_micros(),
-                told.is_some(),
-            ),
+                now.as_micros()),
             |row| Settled::from_row(conversation, message, row),
         )
         .optional()?;

@@ -1,7 +1,8 @@
 //! Takes spans to where they are received: OTLP over HTTP, as protobuf, on a thread that does nothing else.
 
-use std::{error::Error, fmt::Write as _, thread, time::Duration};
+use std::{thread, time::Duration};
 
+use bytes::Bytes;
 use opentelemetry_proto::{
     tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
     transform::{
@@ -23,6 +24,7 @@ use super::outbox::Outbox;
 use crate::{
     clock::Seldom,
     config::{ConfigError, TraceSettings},
+    telemetry::causes::chain,
     tls,
 };
 
@@ -159,10 +161,10 @@ impl Courier {
 
     fn deliver(&self, spans: Vec<opentelemetry_sdk::trace::SpanData>) -> Result<(), Refused> {
         let count = spans.len();
-        let body = ExportTraceServiceRequest {
+        let request = ExportTraceServiceRequest {
             resource_spans: group_spans_by_resource_and_scope(spans, &self.resource),
-        }
-        .encode_to_vec();
+        };
+        let body = Bytes::from(request.encode_to_vec());
         let mut pauses = PAUSES.iter();
         loop {
             match (self.send(body.clone(), count), pauses.next()) {
@@ -177,7 +179,7 @@ impl Courier {
         }
     }
 
-    fn send(&self, body: Vec<u8>, spans: usize) -> Result<(), Refused> {
+    fn send(&self, body: Bytes, spans: usize) -> Result<(), Refused> {
         let request = self.http.post(self.url.clone()).headers(self.headers.clone());
         let sent = request.body(body).send();
         let response = sent.map_err(|error| Refused {
@@ -215,15 +217,4 @@ fn rejected(response: reqwest::blocking::Response) -> usize {
     let answer = ExportTraceServiceResponse::decode(body.as_slice()).unwrap_or_default();
     let rejected = answer.partial_success.map_or(0, |partial| partial.rejected_spans);
     usize::try_from(rejected).unwrap_or(0)
-}
-
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -114,6 +114,11 @@ async fn a_reply_that_is_cancelled_while_it_is_written_has_cost_what_was_heard_o
         let cancelled = client.post_json(&format!("{reply}/cancel"), &json!({})).await;
 
         assert_eq!(cancelled.expect(200)["status"], "cancelled");
+        // Not asked by sending another message, as that would cost something, too.
+        eventually("it is remembered", 3 * SOON, async || {
+            (place.spent().await > 5).then_some(())
+        })
+        .await;
         eventually("the next message is refused", 3 * SOON, async || {
             (one_more(&client, &conversation).await == 429).then_some(())
         })

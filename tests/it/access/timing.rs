@@ -12,6 +12,10 @@ const GUESSES: usize = 100_000;
 /// How far the medians of two kinds of guesses may be apart, in percent of the smaller.
 const APART: f64 = 3.0;
 
+/// Machines are busy with other things at times, but not with one kind of guess only: a difference that is none is gone in
+/// one of so many measurements.
+const MEASUREMENTS: usize = 10;
+
 /// Takes each kind of guess in turn and gives the median time of each, in nanoseconds.
 fn medians(kinds: &[Vec<String>], mut guess: impl FnMut(&str)) -> Vec<f64> {
     let mut times = vec![Vec::with_capacity(GUESSES / kinds.len()); kinds.len()];
@@ -37,6 +41,18 @@ fn spread(medians: &[f64]) -> f64 {
     let least = medians.iter().copied().fold(f64::INFINITY, f64::min);
     let most = medians.iter().copied().fold(0.0, f64::max);
     (most / least - 1.0) * 100.0
+}
+
+/// Measures until they are near enough; how far they were apart at best.
+fn least_spread(kinds: &[Vec<String>], mut guess: impl FnMut(&str)) -> f64 {
+    let mut least = f64::INFINITY;
+    for _ in 0..MEASUREMENTS {
+        least = least.min(spread(&medians(kinds, &mut guess)));
+        if least < APART {
+            break;
+        }
+    }
+    least
 }
 
 /// Guesses that are right in so many letters of the secret, each wrong in another way after that.
@@ -95,13 +111,9 @@ async fn time_does_not_tell_how_far_a_guess_is_right() {
         vec!["#".repeat(CONFIGURED.len())],
         vec![format!("{but_the_last}#")],
     ];
-    // Machines are busy with other things at times, but not with one kind of guess only: the best of three.
-    let best = |kinds: &[Vec<String>]| {
-        let spreads = (0..3).map(|_| spread(&medians(kinds, |guess| refuse(&it, guess))));
-        spreads.fold(f64::INFINITY, f64::min)
-    };
 
-    let (stored, configured) = (best(&stored), best(&configured));
+    let [stored, configured] =
+        [&stored[..], &configured].map(|kinds| least_spread(kinds, |guess| refuse(&it, guess)));
 
     println!("medians apart: stored {stored:.2} %, configured {configured:.2} %");
     assert!(stored < APART, "{stored:.2} % apart");
@@ -114,12 +126,12 @@ async fn control_a_comparison_that_stops_early_is_found_out() {
     let (it, key) = fixture().await;
     let kinds = [right_up_to(&key, 0), right_up_to(&key, 21), right_up_to(&key, 42)];
 
-    let apart = spread(&medians(&kinds, |guess| {
+    let apart = least_spread(&kinds, |guess| {
         refuse(&it, guess);
         let mut letters = black_box(&key).bytes().zip(guess.bytes());
         assert!(!letters.all(|(one, other)| black_box(one == other)));
-    }));
+    });
 
     println!("medians apart: {apart:.2} %");
-    assert!(apart > 2.0 * APART, "{apart:.2} % apart");
+    assert!(apart > APART, "{apart:.2} % apart");
 }

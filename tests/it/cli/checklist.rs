@@ -1,12 +1,12 @@
 //! `check --production`: what has to be right before others can reach the service.
 
-use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
+mod place;
 
-use tempfile::TempDir;
+use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::{engagement, home};
-use crate::support::postgres::{self, TestDatabase};
-use crate::support::{Builder, Run};
+use self::place::{Place, Stored};
+use super::home;
+use crate::support::postgres;
 
 const REFUSED: i32 = 78;
 const GOOD: &str = "canary-0123456789abcdef01234567";
@@ -36,100 +36,6 @@ pub(crate) async fn of_a_new_database() -> String {
     let place = Place::file();
     place.apply().await;
     place.check(&[]).await.stdout
-}
-
-/// A directory, and the database on one of the two kinds.
-struct Place {
-    home: Arc<TempDir>,
-    data: Option<TestDatabase>,
-}
-
-impl Place {
-    fn file() -> Self {
-        Self {
-            home: home(),
-            data: None,
-        }
-    }
-
-    async fn each() -> Vec<Self> {
-        let mut places = vec![Self::file()];
-        if let Some(cluster) = postgres::shared().await {
-            let data = Some(cluster.database().await);
-            places.push(Self { home: home(), data });
-        }
-        places
-    }
-
-    fn builder(&self, arguments: &[&str]) -> Builder {
-        let builder = engagement(&self.home, arguments);
-        match &self.data {
-            Some(data) => builder.on(data.url()),
-            None => builder,
-        }
-    }
-
-    /// What a command says that does what it is asked for.
-    async fn said(&self, arguments: &[&str]) -> String {
-        let run = self.builder(arguments).run().await;
-        assert_eq!(run.code, Some(0), "{arguments:?}: {run:?}");
-        run.stdout
-    }
-
-    async fn apply(&self) {
-        self.said(&["migrate", "apply"]).await;
-    }
-
-    async fn check(&self, settings: &[(&str, &str)]) -> Run {
-        let builder = self.builder(&["check", "--production"]);
-        let builder = settings
-            .iter()
-            .fold(builder, |builder, (name, value)| builder.env(name, value));
-        builder.run().await
-    }
-}
-
-/// What is stored before the list is gone through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stored {
-    Nothing,
-    One,
-    Two,
-    Limited,
-    ForTests,
-    Revoked,
-}
-
-impl Stored {
-    const ALL: [Self; 6] = [
-        Self::Nothing,
-        Self::One,
-        Self::Two,
-        Self::Limited,
-        Self::ForTests,
-        Self::Revoked,
-    ];
-
-    /// Gives the keys.
-    async fn store(self, place: &Place) -> Vec<String> {
-        let create: &[&[&str]] = match self {
-            Self::Nothing => &[],
-            Self::One | Self::Revoked => &[&["one"]],
-            Self::Two => &[&["one"], &["two"]],
-            Self::Limited => &[&["one", "--requests-per-s", "5"]],
-            Self::ForTests => &[&["one", "--environment", "test"]],
-        };
-        let mut keys = Vec::new();
-        for create in create {
-            let key = place.said(&[&["keys", "create"], *create].concat()).await;
-            keys.push(key.trim_end().to_owned());
-        }
-        if self == Self::Revoked {
-            let id = keys[0].split('_').nth(2).expect("an id");
-            place.said(&["keys", "revoke", id]).await;
-        }
-        keys
-    }
 }
 
 type Row = (

@@ -1,7 +1,5 @@
 //! C7, C8, C11, C12: what is done about replies that are being written.
 
-use std::time::Duration;
-
 use engagement::provider::scripted::Step;
 use serde_json::{Value, json};
 
@@ -255,7 +253,7 @@ pub(super) async fn a_client_that_leaves_cancels_nothing(on: Database) {
 
     drop(streams);
 
-    eventually("nobody watches any more", Duration::from_secs(1), async || {
+    eventually("nobody watches any more", SOON, async || {
         (service.store.news().subscriptions() == 0).then_some(())
     })
     .await;

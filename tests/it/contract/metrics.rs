@@ -214,7 +214,7 @@ pub(super) async fn metrics_are_told_while_the_service_is_full(on: Database) {
         };
         let full = fill(&service).await;
         for _ in 0..20 {
-            let answer = timeout(Duration::from_secs(3), client.get("/metrics")).await;
+            let answer = timeout(Duration::from_secs(6), client.get("/metrics")).await;
             assert_eq!(answer.expect("an answer at once").status, 200);
         }
         let refused = Scrape::of(&client).await;

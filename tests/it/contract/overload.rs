@@ -82,7 +82,7 @@ pub(super) async fn probes_answer_while_the_service_is_full(on: Database) {
     let full = fill(&service).await;
     for _ in 0..20 {
         for probe in ["/livez", "/readyz"] {
-            let answer = timeout(Duration::from_secs(2), service.get(probe)).await;
+            let answer = timeout(Duration::from_secs(4), service.get(probe)).await;
             answer.expect("an answer at once").expect(200);
         }
     }

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Database, Rows, inside::Inside};
-use crate::support::{Answer, Came, EventStream, Frame, names, written};
+use crate::support::{Answer, Came, EventStream, Frame, SOON, names, written};
 
 fn pieces(texts: &[&str]) -> Step {
     Step::Pieces(texts.iter().map(|text| (*text).to_owned()).collect())
@@ -306,9 +306,7 @@ pub(super) async fn a_deleted_conversation_ends_its_streams(on: Database) {
 
     let wanted = format!("event: conversation.deleted\ndata: {{\"conversation_id\":\"{conversation}\"}}\n\n");
     for stream in &mut streams {
-        let rest = tokio::time::timeout(Duration::from_secs(1), stream.rest())
-            .await
-            .expect("the end");
+        let rest = tokio::time::timeout(SOON, stream.rest()).await.expect("the end");
         assert_eq!(
             rest.iter().map(|frame| frame.bytes.as_str()).collect::<Vec<_>>(),
             [wanted.as_str()]

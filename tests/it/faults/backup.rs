@@ -286,6 +286,7 @@ async fn kill_often(
             break;
         }
     }
+    ensure(deaths > 0, || "no kill came before the end".to_owned())?;
     Ok(deaths)
 }
 

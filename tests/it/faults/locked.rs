@@ -61,7 +61,7 @@ async fn read(client: Client, conversation: String, end: CancellationToken) -> P
         }
         sleep(Duration::from_millis(10)).await;
     }
-    ensure(slowest < SOON / 3, || {
+    ensure(slowest < SOON / 2, || {
         format!("a read waited for the lock: {slowest:?}")
     })?;
     Ok((reads, slowest))

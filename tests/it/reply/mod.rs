@@ -372,7 +372,7 @@ async fn a_backlog_is_drained() {
 
     let engine = Engine::over(db, [], quick()).await;
 
-    eventually("the queue is empty", SOON, async || {
+    eventually("the queue is empty", 3 * SOON, async || {
         engine.db.due().await.is_none().then_some(())
     })
     .await;

@@ -94,6 +94,8 @@ impl EventStream {
         let mut frames = Vec::with_capacity(count);
         while frames.len() < count {
             frames.push(self.next().await.expect("another event"));
+            // Others who read beside this one are closed if they do not get to it.
+            tokio::task::yield_now().await;
         }
         frames
     }

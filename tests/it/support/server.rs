@@ -229,7 +229,8 @@ impl Builder {
     pub(crate) async fn run(self) -> Run {
         let stdout = NamedTempFile::new().expect("a file for stdout");
         let mut server = self.launch_into(stdout.reopen().expect("the file for stdout").into());
-        let status = server.wait_exit(SOON).await;
+        // Some of them copy whole databases.
+        let status = server.wait_exit(6 * SOON).await;
         Run {
             code: status.code(),
             stdout: read_lossy(stdout.path()),

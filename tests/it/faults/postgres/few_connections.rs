@@ -53,7 +53,7 @@ async fn prove(cluster: &PrivateCluster, missing: usize) -> Proof<usize> {
         // That the node has heard of them shows when it writes.
         let began = Instant::now();
         while write().await.status != 201 {
-            ensure(began.elapsed() < SOON / 5, || {
+            ensure(began.elapsed() < SOON / 2, || {
                 format!("nothing is written over {left} of {all} connections")
             })?;
         }

@@ -98,6 +98,13 @@ async fn prove_at_once(database: &TestDatabase) -> Proof<BTreeMap<String, usize>
         nodes.push(node.map_err(|(status, stderr)| Violation(format!("no start ({status}): {stderr}")))?);
     }
 
+    // What was changed was changed before they served; the lines come by a thread of their own.
+    eventually("somebody says what it changed", SOON, async || {
+        let said = nodes.iter().map(|node| node.log().matches(CHANGED).count());
+        (said.sum::<usize>() + applied.len() >= migrations().len()).then_some(())
+    })
+    .await;
+
     let mut changes = BTreeMap::new();
     let migrating = nodes.iter().filter(|node| node.log().contains(CHANGED)).count();
     for name in migrations().into_iter().filter(|name| !applied.contains(name)) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::crowd::{Crowd, Seen, WRITERS};
 use crate::faults::ledger::{Ledger, Tally};
@@ -80,6 +80,13 @@ async fn prove(database: &TestDatabase, program: &Path, tamper: Tamper) -> Proof
     let before = version().await;
 
     let newer = node(database).start().await;
+    // The line comes by a thread of its own. Where there is none, that is said below.
+    let said = async {
+        while !newer.log().contains(CHANGED) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = timeout(SOON / 2, said).await;
     ensure(newer.log().contains(CHANGED) && version().await > before, || {
         format!("the older program knows this program's schema, {before}, already")
     })?;

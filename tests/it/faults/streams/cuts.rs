@@ -19,12 +19,12 @@ const CROWD: usize = 500;
 /// Replies of about half a second and of two seconds, and one that nobody is too slow to stop in the middle.
 const SHORT: &str = "stream:10@20";
 const LONG: &str = "stream:40@20";
-const LONGEST: &str = "stream:100@20";
+const LONGEST: &str = "stream:200@20";
 
 /// How long a connection lives, in milliseconds.
 const LIVES: std::ops::Range<usize> = 100..2_000;
 
-/// The crowd has to catch up with what was written.
+/// The crowd has to catch up with what was written, and what is written has to get on beside the crowd.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ async fn prove(stage: &Stage, crowd: usize, tamper: Tamper) -> Proof<Report> {
         watching.spawn(async move {
             let mut ends = 0;
             let ended = reader
-                .read_on("all replies end", 2 * PATIENCE, |event| {
+                .read_on("all replies end", 3 * PATIENCE, |event| {
                     ends += usize::from(matches!(&*event.name, "reply.succeeded" | "reply.failed"));
                     ends == replies
                 })
@@ -90,7 +90,8 @@ async fn prove(stage: &Stage, crowd: usize, tamper: Tamper) -> Proof<Report> {
     let mut last = String::new();
     for text in [SHORT, LONG] {
         last = ask(&server.client(), &conversation, text, "p/m").await;
-        server.client().finished_reply(&conversation, &last).await;
+        let client = server.client();
+        client.finished_reply_within(PATIENCE, &conversation, &last).await;
     }
     let calls = stage.upstream.calls();
     for text in [LONGEST, SHORT] {
@@ -105,7 +106,7 @@ async fn prove(stage: &Stage, crowd: usize, tamper: Tamper) -> Proof<Report> {
     server = builder().start().await;
     proxy.lead_to(Upstream::Tcp(server.address()));
     let client = server.client();
-    client.finished_reply_within(3 * SOON, &conversation, &last).await;
+    client.finished_reply_within(PATIENCE, &conversation, &last).await;
     let path = format!("/conversations/{conversation}/messages?page_size=100&role=user");
     ensure(
         server.client().get(&path).await.expect(200)["count"] == replies,

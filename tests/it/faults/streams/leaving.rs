@@ -11,11 +11,14 @@ use crate::support::{Client, DEFAULT_KEY, Raw, SOON, eventually};
 /// Takes about a second.
 const LONG: &str = "stream:100@100";
 
+/// For the control, which has to come before the end.
+const LONGER: &str = "stream:1000@100";
+
 const ROUNDS: usize = 10;
 
 /// Posts a message, and is gone before it can be answered.
-async fn post_and_leave(address: std::net::SocketAddr, conversation: &str) {
-    let body = json!({ "role": "user", "text": LONG, "model": "p/m" }).to_string();
+async fn post_and_leave(address: std::net::SocketAddr, conversation: &str, text: &str) {
+    let body = json!({ "role": "user", "text": text, "model": "p/m" }).to_string();
     let mut raw = Raw::connect(address).await;
     raw.send(format!(
         "POST /conversations/{conversation}/messages/create HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {DEFAULT_KEY}\r\n\
@@ -37,17 +40,17 @@ async fn first_message(client: &Client, conversation: &str) -> String {
 }
 
 /// In each conversation the one who asked leaves, and everybody who watches; then comes `meddle` with the message.
-async fn prove(stage: &Stage, meddle: impl AsyncFn(&Client, &str, &str)) -> Proof<usize> {
+async fn prove(stage: &Stage, text: &str, meddle: impl AsyncFn(&Client, &str, &str)) -> Proof<usize> {
     let server = stage.start().await;
     let client = server.client();
     let mut asked = Vec::new();
     for round in 0..ROUNDS {
         let conversation = client.conversation("left alone").await;
         let message = if round % 2 == 0 {
-            post_and_leave(server.address(), &conversation).await;
+            post_and_leave(server.address(), &conversation, text).await;
             first_message(&client, &conversation).await
         } else {
-            ask(&client, &conversation, LONG, "p/m").await
+            ask(&client, &conversation, text, "p/m").await
         };
         for mut reader in [
             Reader::of_conversation(server.address(), &conversation),
@@ -78,7 +81,7 @@ async fn prove(stage: &Stage, meddle: impl AsyncFn(&Client, &str, &str)) -> Proo
 #[tokio::test]
 async fn a_reply_that_nobody_waits_for_is_written_to_its_end() {
     let stage = Stage::new(None).await;
-    holds(prove(&stage, async |_, _, _| {}).await, &stage.home);
+    holds(prove(&stage, LONG, async |_, _, _| {}).await, &stage.home);
 }
 
 #[tokio::test]
@@ -87,5 +90,5 @@ async fn control_a_reply_that_ends_with_its_readers_is_seen() {
         let path = format!("/conversations/{conversation}/messages/{message}/reply/cancel");
         client.post_json(&path, &json!({})).await.expect(200);
     };
-    fails(prove(&Stage::new(None).await, cancel).await, "given up");
+    fails(prove(&Stage::new(None).await, LONGER, cancel).await, "given up");
 }

@@ -21,6 +21,9 @@ const CONVERSATIONS: usize = 4;
 /// A reply that takes about a quarter of a second.
 const LONG: &str = "stream:50@200";
 
+/// One that takes two seconds, for controls: in their single round it has to be hit.
+const LONGER: &str = "stream:400@200";
+
 /// How many pieces are seen at most, by all together, before the server is killed.
 const MOST_SEEN: usize = 16;
 
@@ -86,23 +89,25 @@ async fn watch_and_kill(
     Ok(all)
 }
 
-/// Kills the server in each of the rounds while replies are written and watched, lets `tamper` at the files after each death
+/// Kills the server in each of the rounds while replies of this text are written and watched, lets `tamper` at the files after each death
 /// (counted from 1), and judges what was seen.
 async fn prove(
     rounds: usize,
+    text: &str,
     least_seen: usize,
     dice: &mut Dice,
     prepare: impl Fn(Reader) -> Reader,
     mut tamper: impl FnMut(usize, &Path),
 ) -> (Proof<Report>, Stage) {
     let stage = Stage::new(None).await;
-    let proof = prove_on(&stage, rounds, least_seen, dice, prepare, &mut tamper).await;
+    let proof = prove_on(&stage, rounds, text, least_seen, dice, prepare, &mut tamper).await;
     (proof, stage)
 }
 
 async fn prove_on(
     stage: &Stage,
     rounds: usize,
+    text: &str,
     least_seen: usize,
     dice: &mut Dice,
     prepare: impl Fn(Reader) -> Reader,
@@ -123,7 +128,7 @@ async fn prove_on(
     let mut report = Report::default();
     for _ in 0..rounds {
         for one in &mut all {
-            one.message = ask(&server.client(), &one.conversation, LONG, "p/m").await;
+            one.message = ask(&server.client(), &one.conversation, text, "p/m").await;
             one.ended = Ended::Cut;
         }
         // Some replies die once, some twice.
@@ -175,6 +180,7 @@ async fn whoever_watched_a_process_that_was_killed_sees_what_is_stored() {
     let rounds = number_from_env("ENGAGEMENT_TEST_STREAM_KILLS", 16);
     let (proof, stage) = prove(
         rounds,
+        LONG,
         0,
         &mut Dice::roll("midstream"),
         |reader| reader,
@@ -188,6 +194,7 @@ async fn whoever_watched_a_process_that_was_killed_sees_what_is_stored() {
 async fn control_a_reader_that_forgets_what_it_saw_is_seen() {
     let (proof, _) = prove(
         1,
+        LONGER,
         MOST_SEEN / 2,
         &mut Dice::roll("control"),
         Reader::forgetful,
@@ -206,6 +213,7 @@ async fn prove_over(sql: &'static str) -> Proof<Report> {
     };
     prove(
         1,
+        LONGER,
         MOST_SEEN / 2,
         &mut Dice::roll("control"),
         |reader| reader,

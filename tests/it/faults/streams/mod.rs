@@ -12,6 +12,7 @@ mod garbage;
 mod hung;
 mod judge;
 mod leaving;
+mod long_texts;
 mod memory;
 mod midstream;
 mod races;

@@ -32,10 +32,8 @@ async fn an_append_on_one_node_wakes_the_workers_of_another() {
     timeout(SOON, wakeups.notified())
         .await
         .expect("the workers are woken");
-    let took = said.elapsed();
-
-    eprintln!("woken after {took:?}");
-    assert!(took < POLL / 2, "sooner than by polling: {took:?}");
+    // Nothing but a notice does that, so it need not be sooner than anything.
+    eprintln!("woken after {:?}", said.elapsed());
     assert!(
         other
             .store
@@ -122,7 +120,10 @@ async fn a_worker_that_hears_nothing_polls() {
 
     eprintln!("replies by another node: woken {woken:?}, polled {polled:?}");
     assert!(proxy.cuts() > 0, "control: nobody could listen");
-    assert!(woken[2] < POLL / 4, "{woken:?}");
-    assert!(polled[4] < POLL + Duration::from_secs(2), "{polled:?}");
-    assert!(polled[4] > woken[2], "control: without notices it takes longer");
+    assert!(polled[4] < POLL + SOON / 2, "{polled:?}");
+    // Also the control: five times by chance, polling would not look so different.
+    assert!(
+        2 * woken[2] < polled[4],
+        "sooner than by polling: {woken:?}, {polled:?}"
+    );
 }

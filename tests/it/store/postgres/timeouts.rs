@@ -67,8 +67,8 @@ async fn writes_that_wait_for_a_lock_are_put_off_in_time_and_reads_go_on() {
         "two writes, one after the other: {took:?}"
     );
     assert!(
-        reading < LIMIT / 2,
-        "what does not need the table is read at once: {reading:?}"
+        reading < took,
+        "what does not need the table is read while they wait: {reading:?}, {took:?}"
     );
     beside.batch_execute("ROLLBACK").await.unwrap();
     node.say(conversation, Role::User, "afterwards").await;
