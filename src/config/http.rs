@@ -73,6 +73,8 @@ pub struct HttpSettings {
     pub max_in_flight: usize,
     /// Bytes of bodies that are held at once.
     pub max_bodies: usize,
+    /// Bytes of long answers held at once.
+    pub max_answers: usize,
     /// Streams of events, of any conversation.
     pub max_streams: usize,
     /// Streams of events of one conversation.
@@ -97,7 +99,14 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
     let by_tls = public_url
         .as_deref()
         .is_some_and(|url| url.starts_with("https://"));
-    let mib = within("max_bodies_mib", settings.max_bodies_mib, 64, &(1..=1024 * 1024))?;
+    let bodies_mib = within("max_bodies_mib", settings.max_bodies_mib, 64, &(1..=1024 * 1024))?;
+    // The longest answer must fit.
+    let answers_mib = within(
+        "max_answers_mib",
+        settings.max_answers_mib,
+        256,
+        &(64..=1024 * 1024),
+    )?;
     let listen = settings
         .listen
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)));
@@ -130,7 +139,8 @@ pub(super) fn section(settings: &Settings) -> Result<HttpSettings, ConfigError> 
         limits: limits::section(settings),
         max_connections: within("max_connections", settings.max_connections, 8_192, &at_once)?,
         max_in_flight: within("max_in_flight", settings.max_in_flight, 1_024, &at_once)?,
-        max_bodies: mib.saturating_mul(1024 * 1024),
+        max_bodies: bodies_mib.saturating_mul(1024 * 1024),
+        max_answers: answers_mib.saturating_mul(1024 * 1024),
         max_streams: within("max_streams", settings.max_streams, 4_096, &at_once)?,
         max_streams_per_conversation: within(
             "max_streams_per_conversation",

@@ -218,6 +218,9 @@ settings! {
     /// MiB of request bodies held at once; more are answered 503
     /// What counts is what came, not what was declared.
     max_bodies_mib: usize, "ENGAGEMENT_MAX_BODIES_MIB", "MIB", default "64";
+    /// MiB of long answers held at once for clients that have not taken them yet; more are answered 503
+    /// Answers of up to 16 KiB do not count. A page of a hundred long messages can have 60 MiB.
+    max_answers_mib: usize, "ENGAGEMENT_MAX_ANSWERS_MIB", "MIB", default "256";
     /// Streams of events at once; more are answered 503
     /// A stream is a connection, too, but does not count as a request that is worked on.
     max_streams: usize, "ENGAGEMENT_MAX_STREAMS", "NUMBER", default "4096";

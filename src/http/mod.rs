@@ -9,6 +9,7 @@ mod layer;
 mod openapi;
 mod ops;
 mod problem;
+mod room;
 mod streams;
 
 use std::{
@@ -24,12 +25,7 @@ pub use accept::{Listener, serve};
 pub use api::{Access, KeyShape, RouteInfo, table};
 pub use openapi::document;
 
-use self::{
-    api::UnderWay,
-    layer::{bodies::Bodies, overload::Overload},
-    problem::Problem,
-    streams::Streams,
-};
+use self::{api::UnderWay, layer::overload::Overload, problem::Problem, room::Room, streams::Streams};
 use crate::{
     access::Keyring,
     clock::Seldom,
@@ -51,7 +47,8 @@ pub struct Http {
     keyring: OnceLock<Keyring>,
     service: OnceLock<Service>,
     in_flight: Semaphore,
-    bodies: Bodies,
+    bodies: Room,
+    answers: Room,
     limits: Limits,
     /// For the line about those who ask too often.
     throttled: Seldom,
@@ -75,7 +72,8 @@ impl Http {
             keyring: OnceLock::new(),
             service: OnceLock::new(),
             in_flight: Semaphore::new(settings.max_in_flight),
-            bodies: Bodies::new(settings.max_bodies),
+            bodies: Room::of(settings.max_bodies),
+            answers: Room::of(settings.max_answers),
             limits: Limits::new(settings.limits),
             throttled: Seldom::every(Duration::from_secs(1)),
             overload: Overload::new(settings.max_in_flight),

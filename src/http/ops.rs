@@ -144,6 +144,7 @@ fn is_near(request: &Request) -> bool {
 async fn metrics(State(http): State<Arc<Http>>) -> Result<Response, Problem> {
     let mut page = http.metrics.page().await.ok_or_else(Problem::not_found)?;
     page.tell(Metric::HttpBodies, &[], http.bodies.held());
+    page.tell(Metric::HttpAnswers, &[], http.answers.held());
     page.tell(Metric::HttpWriteLimit, &[], http.overload.limit());
     let text = page
         .into_text()

@@ -2,9 +2,7 @@
 //!
 //! A stream is the body of an answer and no task. It is asked for more when its client has read, and is dropped with its
 //! connection, so nothing of it is left behind. For those who are slow little is held, and of long texts no more than there
-//! is [`room`] for: what is not held is read again.
-
-mod room;
+//! is [`Room`] for: what is not held is read again.
 
 use std::{
     collections::HashMap,
@@ -25,16 +23,16 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use self::room::{LITTLE, PIECE, Room, Share};
 use super::{
     accept::{Attended, Connection},
     problem::Problem,
+    room::{Room, Share},
 };
 use crate::{
     config::HttpSettings,
     events::{Seen, Watcher},
     limits::network,
-    model::{ConversationId, Event},
+    model::{ConversationId, Event, Happening},
     shutdown::Shutdown,
     telemetry::metrics::{HttpMetrics, Open, Refused, StreamEnd},
 };
@@ -47,6 +45,18 @@ const RETRY: &[u8] = b"retry: 2000\n\n";
 
 /// What says that the stream is still there.
 const HEARTBEAT: &[u8] = b":\n\n";
+
+/// What a stream holds without asking for room, in bytes.
+const LITTLE: usize = 16 * 1024;
+
+/// What is sent at once of that for which there is no room: the smaller, the more often it is read.
+const PIECE: usize = 64 * 1024;
+
+/// What all streams hold together besides.
+const MOST: usize = 64 * 1024 * 1024;
+
+/// About what an event takes besides its text.
+const EVENT: usize = 128;
 
 /// When to try again who got no place: a guess, since a place is free once somebody leaves.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,7 +97,7 @@ impl Streams {
             most_per_conversation: settings.max_streams_per_conversation,
             most_per_address: settings.max_streams_per_address,
             taken: Mutex::default(),
-            room: Room::default(),
+            room: Room::of(MOST),
             counts,
         }))
     }
@@ -254,11 +264,11 @@ impl<E: fmt::Display, F: Fn(Event) -> Result<Bytes, E>> Running<F> {
 
     /// Takes what was read, or as much as there is room for. The rest is read again.
     fn take(&mut self, mut events: Vec<Event>) {
-        let share = self.room().take(events.iter().map(room::size).sum());
+        let share = self.share(events.iter().map(size).sum());
         if share.is_none() {
             let mut bytes = 0;
             let few = events.iter().take_while(|event| {
-                bytes += room::size(event);
+                bytes += size(event);
                 bytes <= LITTLE
             });
             let few = few.count().max(1);
@@ -290,7 +300,7 @@ impl<E: fmt::Display, F: Fn(Event) -> Result<Bytes, E>> Running<F> {
         if length <= LITTLE {
             return Some(frame);
         }
-        if let Some(share) = self.room().take(length) {
+        if let Some(share) = self.share(length) {
             return Some(share.keep(frame.slice(sent..)));
         }
         let left = frame.get(sent..).unwrap_or_default();
@@ -308,7 +318,19 @@ impl<E: fmt::Display, F: Fn(Event) -> Result<Bytes, E>> Running<F> {
         (self.waiting, self.share) = (events.into_iter(), share);
     }
 
-    fn room(&self) -> &Room {
-        &self.place.streams.0.room
+    /// A share of the room, if there is any. What is little takes none.
+    fn share(&self, bytes: usize) -> Option<Share> {
+        let counted = if bytes <= LITTLE { 0 } else { bytes };
+        self.place.streams.0.room.take(counted)
     }
+}
+
+/// About how many bytes an event takes while it is held.
+fn size(event: &Event) -> usize {
+    let text = match &event.what {
+        Happening::MessageCreated { message, .. } => message.text.as_str().len(),
+        Happening::ReplyDelta { text, .. } => text.len(),
+        _ => 0,
+    };
+    EVENT + text
 }

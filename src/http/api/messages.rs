@@ -9,7 +9,7 @@ use axum::{
 use super::{
     body::Fields,
     extract::{By, InConversation, JsonBody, OfMessage},
-    json, judged_after, links,
+    judged_after, links, long_json,
     once::{Answer, Asked, HOLES},
     options,
     query::Query,
@@ -140,7 +140,8 @@ pub(super) async fn list(
         let base = links::base(&http.settings, &headers);
         let (next, previous) = links::neighbours(&base, &uri, &query, &page, size)?;
         let results = page.messages.iter().map(shapes::Message::from).collect();
-        json(
+        long_json(
+            &http,
             StatusCode::OK,
             &shapes::Page {
                 count: page.count,
@@ -160,7 +161,7 @@ pub(super) async fn read(
 ) -> Result<Response, Problem> {
     admit(&http, async {
         let message = http.service()?.message(conversation, id).await?;
-        json(StatusCode::OK, &shapes::Message::from(&message))
+        long_json(&http, StatusCode::OK, &shapes::Message::from(&message))
     })
     .await
 }

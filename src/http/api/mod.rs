@@ -31,7 +31,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::problem::Problem;
+use super::{Http, layer::bodies::hold, problem::Problem};
 use crate::{model::ConversationId, service::Service};
 
 /// The largest body, in bytes.
@@ -52,11 +52,23 @@ pub(super) async fn judged_after<T>(
 
 /// An answer in JSON.
 pub(super) fn json(status: StatusCode, shape: &impl Serialize) -> Result<Response, Problem> {
-    let json = serde_json::to_vec(shape).map_err(|error| Problem::internal(error.to_string()))?;
-    let mut response = Response::new(Body::from(json));
+    Ok(answer(status, Body::from(written(shape)?)))
+}
+
+/// An answer in JSON that may be long: it takes room until its client has it.
+fn long_json(http: &Http, status: StatusCode, shape: &impl Serialize) -> Result<Response, Problem> {
+    Ok(answer(status, hold(http, written(shape)?)?))
+}
+
+fn written(shape: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(shape).map_err(|error| Problem::internal(error.to_string()))
+}
+
+fn answer(status: StatusCode, json: Body) -> Response {
+    let mut response = Response::new(json);
     *response.status_mut() = status;
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }

@@ -10,7 +10,7 @@ use futures_util::TryFutureExt;
 use super::{
     events::{self, Cursor},
     extract::{By, OfMessage, On, Who},
-    json,
+    json, long_json,
     once::{Answer, Asked, Turn},
     query::Query,
     shapes,
@@ -146,7 +146,7 @@ pub(super) async fn attempts(
     admit(&http, async {
         let attempts = http.service()?.attempts(conversation, message).await?;
         let results = attempts.iter().map(shapes::Attempt::from).collect();
-        json(StatusCode::OK, &shapes::Attempts { results })
+        long_json(&http, StatusCode::OK, &shapes::Attempts { results })
     })
     .await
 }

@@ -1,12 +1,8 @@
-//! Reading bodies, of which all requests together hold so many bytes and no more.
+//! Reading bodies, of which all requests together hold so many bytes and no more; and long answers, of which all that
+//! wait for their clients do.
 //!
 //! A share is taken as bytes come, not for what a head declares: who declares much and sends little keeps nobody else out. What is
 //! declared only tells early that there is no room for it.
-
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -16,70 +12,13 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use crate::{
-    http::{Http, api::LARGEST_BODY, problem::Problem},
+    http::{Http, api::LARGEST_BODY, problem::Problem, room::Room},
     telemetry::metrics::Refused,
 };
 
 /// A body of up to this size is not counted any more once it was read: as many of them as are worked on at once are little.
+/// An answer of up to this size is not counted at all.
 const SMALL: usize = 16 * 1024;
-
-/// How many bytes of bodies are held.
-pub(in crate::http) struct Bodies {
-    most: usize,
-    held: Arc<AtomicUsize>,
-}
-
-/// What one body holds of them.
-struct Share {
-    bytes: usize,
-    held: Arc<AtomicUsize>,
-}
-
-impl Bodies {
-    pub(in crate::http) fn new(most: usize) -> Self {
-        let held = Arc::default();
-        Self { most, held }
-    }
-
-    /// How many bytes are held now.
-    pub(in crate::http) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    fn has_room_for(&self, bytes: u64) -> bool {
-        let room = self.most.saturating_sub(self.held.load(Ordering::Relaxed));
-        usize::try_from(bytes).is_ok_and(|bytes| bytes <= room)
-    }
-
-    fn share(&self) -> Share {
-        let held = Arc::clone(&self.held);
-        Share { bytes: 0, held }
-    }
-
-    /// Adds to a share, if there is room.
-    fn grow(&self, share: &mut Share, bytes: usize) -> bool {
-        share.bytes += bytes;
-        self.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.most
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// A body that was read, and its share for as long as it is needed.
-struct Held {
-    body: Bytes,
-    _share: Share,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
-}
 
 /// Reads the body of a write whole, unless nobody could do anything with it.
 pub(in crate::http) async fn read(http: &Http, request: Request) -> Result<Bytes, Problem> {
@@ -99,15 +38,31 @@ pub(in crate::http) async fn read(http: &Http, request: Request) -> Result<Bytes
     }
 }
 
-async fn gather(bodies: &Bodies, mut body: Body) -> Result<Bytes, Problem> {
-    let mut share = bodies.share();
+/// Makes room for an answer until its client has taken it, or gone: who asks for many long ones and reads none would fill
+/// the memory.
+pub(in crate::http) fn hold(http: &Http, answer: Vec<u8>) -> Result<Body, Problem> {
+    let answer = Bytes::from(answer);
+    if answer.len() <= SMALL {
+        return Ok(Body::from(answer));
+    }
+    match http.answers.take(answer.len()) {
+        Some(share) => Ok(Body::from(share.keep(answer))),
+        None => {
+            let problem = Problem::unavailable("There are too many long answers that nobody has read yet.");
+            Err(problem.counted_as(Refused::Answers))
+        }
+    }
+}
+
+async fn gather(bodies: &Room, mut body: Body) -> Result<Bytes, Problem> {
+    let mut share = bodies.take(0).ok_or_else(full)?;
     let mut first: Option<Bytes> = None;
     let mut joined: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
         // The client went away or broke the protocol; hardly anybody reads this answer.
         let frame = frame.map_err(|_| Problem::bad_request("The request body is broken."))?;
         let Ok(data) = frame.into_data() else { continue };
-        if share.bytes + data.len() > LARGEST_BODY {
+        if share.bytes() + data.len() > LARGEST_BODY {
             return Err(Problem::body_too_large());
         }
         if !bodies.grow(&mut share, data.len()) {
@@ -128,7 +83,7 @@ async fn gather(bodies: &Bodies, mut body: Body) -> Result<Bytes, Problem> {
     if body.len() <= SMALL {
         return Ok(body);
     }
-    Ok(Bytes::from_owner(Held { body, _share: share }))
+    Ok(share.keep(body))
 }
 
 fn full() -> Problem {

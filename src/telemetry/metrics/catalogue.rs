@@ -64,6 +64,7 @@ metrics! {
     HttpConnections: Gauge "engagement_http_connections" [] "Open connections.";
     HttpDropped: Counter "engagement_http_connections_dropped_total" ["reason"] "Connections that were closed on their clients: there were too many, a head came too slowly, an answer was not taken.";
     HttpBodies: Gauge "engagement_http_bodies_held_bytes" [] "Bytes of request bodies that are held.";
+    HttpAnswers: Gauge "engagement_http_answers_held_bytes" [] "Bytes of long answers that their clients have not taken yet.";
     HttpWriteLimit: Gauge "engagement_http_writes_limit" [] "Writes that are let in at once at present, judged by how long they take.";
     HttpOverload: Counter "engagement_http_overload_refused_total" ["reason"] "Requests that were answered 503 because something was full.";
     LimitExceeded: Counter "engagement_limit_exceeded_total" ["limit"] "Requests that were answered 429, by the limit that they met.";

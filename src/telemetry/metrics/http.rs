@@ -38,6 +38,8 @@ cases! {
         Writes: "writes",
         /// There is no room for its body.
         Bodies: "bodies",
+        /// There is no room for its answer.
+        Answers: "answers",
         /// There are as many streams as there may be.
         Streams: "streams",
         /// Too many replies are unfinished.
@@ -66,7 +68,7 @@ impl Refused {
     const fn is_limit(self) -> bool {
         !matches!(
             self,
-            Self::InFlight | Self::Writes | Self::Bodies | Self::Streams | Self::Backlog
+            Self::InFlight | Self::Writes | Self::Bodies | Self::Answers | Self::Streams | Self::Backlog
         )
     }
 }

@@ -178,7 +178,8 @@ contract! {
         a_patch_is_judged_like_any_body;
     overload: a_full_service_refuses_before_the_body_comes, probes_answer_while_the_service_is_full,
         bodies_have_so_much_room_together, who_declares_much_and_sends_little_takes_little,
-        control_a_larger_room_holds_them_all;
+        control_a_larger_room_holds_them_all, long_answers_have_so_much_room_together,
+        control_a_larger_room_holds_all_answers;
     owners: another_key_finds_nothing_on_any_route, reads_without_a_key_and_successors_see_what_is_there,
         keys_share_conversations_by_default, the_same_idempotency_key_of_two_api_keys_is_two_requests,
         a_key_is_made_once_and_shown_again_to_the_same_only, a_key_is_shown_again_however_the_same_is_asked,

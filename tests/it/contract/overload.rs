@@ -207,6 +207,69 @@ pub(super) async fn who_declares_much_and_sends_little_takes_little(on: Database
     }
 }
 
+/// A conversation whose longest page has 40 MB.
+async fn long_conversation(service: &Service) -> String {
+    let conversation = service.conversation("long").await;
+    let path = format!("/conversations/{conversation}/messages/create");
+    let body = json!({ "role": "assistant", "text": "\u{1f600}".repeat(100_000) });
+    for _ in 0..100 {
+        service.post_json(&path, &body).await.expect(201);
+    }
+    conversation
+}
+
+/// Asks for a page of this many messages, and reads no more of the answer than its status.
+async fn ask(service: &Service, conversation: &str, size: usize) -> (Raw, u16) {
+    let page = format!("GET /conversations/{conversation}/messages?page_size={size} HTTP/1.1");
+    let mut raw = service.connect().await;
+    raw.send(head(&[&page, "Host: localhost"]))
+        .await
+        .expect("a head to send");
+    let (status, _) = raw.head().await.expect("a head");
+    (raw, status)
+}
+
+/// E11: of all clients
+pub(super) async fn long_answers_have_so_much_room_together(on: Database) {
+    let Some(service) = on.service_with(&[("MAX_ANSWERS_MIB", "64")]).await else {
+        return;
+    };
+    let conversation = long_conversation(&service).await;
+    let mut rows = Rows::default();
+    let (deaf, status) = ask(&service, &conversation, 100).await;
+    rows.equal("one who does not read on", status, 200);
+    let page = format!("/conversations/{conversation}/messages?page_size=100");
+    let refused = service.get(&page).await;
+    rows.error(
+        "another one meanwhile",
+        &refused,
+        503,
+        &json!({ "detail": ["There are too many long answers that nobody has read yet."] }),
+    );
+    rows.equal("when to come again", refused.header("retry-after"), "1");
+    let (_, status) = ask(&service, &conversation, 10).await;
+    rows.equal("a shorter page", status, 200);
+
+    drop(deaf);
+    eventually("the room is free", SOON, async || {
+        let (_, status) = ask(&service, &conversation, 100).await;
+        (status == 200).then_some(())
+    })
+    .await;
+}
+
+/// E11: control: the same with room enough
+pub(super) async fn control_a_larger_room_holds_all_answers(on: Database) {
+    let service = on.service().await;
+    let conversation = long_conversation(&service).await;
+    let mut deaf = Vec::new();
+    for _ in 0..5 {
+        let (raw, status) = ask(&service, &conversation, 100).await;
+        assert_eq!(status, 200);
+        deaf.push(raw);
+    }
+}
+
 /// E11: control: the same with room enough
 pub(super) async fn control_a_larger_room_holds_them_all(on: Database) {
     let service = on.service().await;

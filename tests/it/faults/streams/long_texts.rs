@@ -13,7 +13,7 @@ use crate::faults::{Proof, ensure, fails, holds};
 use crate::support::sse::{Ended, Event, Reader};
 use crate::support::{SOON, Server};
 
-/// More than can be sent their first text within the room that there is for all of them (`src/http/streams/room.rs`).
+/// More than can be sent their first text within the room that there is for all of them (`src/http/streams.rs`).
 const CROWD: usize = 320;
 
 /// The longest texts that there are, in bytes, and more of them than sockets take in.
