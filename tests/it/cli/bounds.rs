@@ -83,7 +83,9 @@ async fn zero_is_refused_or_means_any_number() {
         if run.stdout.contains("configuration: ok") {
             continue;
         }
-        let setting = format!("{}: must be from 1 to ", name.to_lowercase());
+        let (lowest, _) = bounds(name).await;
+        assert_ne!(lowest, "0", "{name}");
+        let setting = format!("{}: must be from {lowest} to ", name.to_lowercase());
         assert_refused(&run, REFUSED, &[&setting, "leave it out for"]);
     }
 }
