@@ -19,9 +19,15 @@ pub struct Intake(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    running: Mutex<HashMap<Lease, Ends>>,
+    running: Mutex<HashMap<Lease, Run>>,
     /// Who works on replies, if this process does.
     engine: OnceLock<Weak<Engine>>,
+}
+
+/// Which attempt at a reply it is, and how it is ended from outside.
+struct Run {
+    attempts: u32,
+    ends: Ends,
 }
 
 /// The two ways in which work on a reply is ended from outside.
@@ -68,19 +74,24 @@ impl Intake {
 
     /// The conversation is gone: nobody waits for its replies any more.
     pub fn call_off_conversation(&self, conversation: ConversationId) {
-        self.call_off(|lease| lease.conversation == conversation);
+        self.call_off(|lease, _| lease.conversation == conversation);
     }
 
     /// The user message is gone: nobody waits for its reply any more.
     pub fn call_off_message(&self, message: MessageId) {
-        self.call_off(|lease| lease.message == message);
+        self.call_off(|lease, _| lease.message == message);
+    }
+
+    /// The reply was called off while it was at this attempt. A later one, which somebody has asked for since, goes on.
+    pub fn call_off_attempt(&self, message: MessageId, attempts: u32) {
+        self.call_off(|lease, run| lease.message == message && run.attempts <= attempts);
     }
 
     /// These leases were lost: somebody else works on the replies, or nobody should.
     pub(super) fn lose_leases(&self, lost: &[Lease]) {
         let running = self.running();
-        for ends in lost.iter().filter_map(|lease| running.get(lease)) {
-            ends.lease_lost.cancel();
+        for run in lost.iter().filter_map(|lease| running.get(lease)) {
+            run.ends.lease_lost.cancel();
         }
     }
 
@@ -90,9 +101,13 @@ impl Intake {
     }
 
     /// Counts a reply as being worked on, until the guard is dropped.
-    pub(super) fn enter(&self, lease: Lease) -> Running {
+    pub(super) fn enter(&self, lease: Lease, attempts: u32) -> Running {
         let ends = Ends::default();
-        self.running().insert(lease, ends.clone());
+        let run = Run {
+            attempts,
+            ends: ends.clone(),
+        };
+        self.running().insert(lease, run);
         Running {
             lease,
             ends,
@@ -100,15 +115,15 @@ impl Intake {
         }
     }
 
-    fn call_off(&self, which: impl Fn(&Lease) -> bool) {
-        for (lease, ends) in self.running().iter() {
-            if which(lease) {
-                ends.called_off.cancel();
+    fn call_off(&self, which: impl Fn(&Lease, &Run) -> bool) {
+        for (lease, run) in self.running().iter() {
+            if which(lease, run) {
+                run.ends.called_off.cancel();
             }
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<Lease, Ends>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Lease, Run>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -39,7 +39,7 @@ async fn work(
         in_flight,
     } = hands;
     let (lease, attempts) = (claimed.lease, claimed.attempts);
-    let running = engine.intake.enter(lease);
+    let running = engine.intake.enter(lease, attempts);
     let work = Work {
         engine: &engine,
         lease,

@@ -32,7 +32,7 @@ impl Service {
             .cancel_reply(conversation, message, partial, now, once)
             .await?;
         let reply = cancelled.ok_or(Error::NotFound)?;
-        self.replies.call_off_message(message);
+        self.replies.call_off_attempt(message, reply.attempts);
         tracing::info!(conversation = %Logged(conversation), "reply cancelled");
         Ok(reply)
     }

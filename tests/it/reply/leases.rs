@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use engagement::{
     clock::Clock,
     config::ReplySettings,
-    model::{BusyPolicy, Message, ReplyOptions, ReplyState, Swept},
+    model::{BusyPolicy, Message, NewReply, ReplyOptions, ReplyState, Swept},
     provider::{
         routes::Providers,
         scripted::{Scripted, Step},
@@ -168,6 +168,36 @@ async fn a_reply_that_is_cancelled_through_another_node_is_counted_as_called_off
         .await;
         assert_eq!(engine.ended("discarded").await, 0);
     }
+}
+
+#[tokio::test]
+async fn a_cancellation_ends_the_attempt_that_it_found_and_no_later_one() {
+    let engine = Engine::with([Step::Answer("first".into()), Step::Hold("second".into())]).await;
+    let question = engine.ask("a question").await;
+    engine.end(&question).await;
+    let (store, now) = (&engine.db.store, engine.clock.now());
+    let retried = store.retry_reply(engine.conversation, question.id, NewReply::default(), now, None);
+    retried.await.unwrap();
+    engine.until_called(2).await;
+
+    engine.intake.call_off_attempt(question.id, 1);
+    engine.provider.release();
+    let reply = engine.end(&question).await;
+
+    assert_eq!((reply.state, reply.attempts), (ReplyState::Succeeded, 2));
+    assert_eq!(engine.ended("called_off").await, 0);
+}
+
+#[tokio::test]
+async fn a_cancellation_ends_the_attempt_that_it_found() {
+    let (engine, question) = Engine::holding(quick()).await;
+
+    engine.intake.call_off_attempt(question.id, 1);
+
+    eventually("it is called off", 3 * SOON, async || {
+        (engine.ended("called_off").await == 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use engagement::{
         routes::Providers,
         scripted::{Scripted, Step},
     },
-    reply::{self, Parts},
+    reply::{self, Intake, Parts},
     service::Service,
     shutdown::Shutdown,
     telemetry::metrics::Metrics,
@@ -36,6 +36,7 @@ struct Engine {
     conversation: ConversationId,
     clock: Clock,
     metrics: Metrics,
+    intake: Intake,
 }
 
 fn quick() -> ReplySettings {
@@ -87,6 +88,7 @@ impl Engine {
             ..Parts::over(db.store.clone(), providers)
         };
         reply::start(parts.clone(), settings, &shutdown);
+        let intake = parts.intake.clone();
         let service = Service::new(parts, ServiceSettings::default());
         Self {
             db,
@@ -96,6 +98,7 @@ impl Engine {
             conversation,
             clock,
             metrics,
+            intake,
         }
     }
 
