@@ -39,8 +39,18 @@ pub struct Seen {
     pub unsent: u64,
     /// The longest that the generator itself was late.
     pub lag: Duration,
-    /// When answers of success came, since the beginning.
-    pub answers: Vec<(Duration, Duration)>,
+    /// Answers of success.
+    pub answers: Vec<Answered>,
+}
+
+/// An answer of success.
+#[derive(Clone, Copy)]
+pub struct Answered {
+    pub status: u16,
+    /// When it was due, since the beginning.
+    pub due: Duration,
+    /// From then to its end.
+    pub took: Duration,
 }
 
 impl Seen {
@@ -176,8 +186,11 @@ async fn serve(shared: &Rc<Shared>, idle: Idle, mut work: mpsc::Receiver<(usize,
             Ok(Ok((status, _))) if (200..300).contains(&status) => {
                 seen.accepted.record(due.elapsed());
                 let begun = *shared.begun.borrow();
-                seen.answers
-                    .push((due.saturating_duration_since(begun), due.elapsed()));
+                seen.answers.push(Answered {
+                    status,
+                    due: due.saturating_duration_since(begun),
+                    took: due.elapsed(),
+                });
             }
             Ok(Ok((status, says_when))) => {
                 *seen.refused.entry(status).or_default() += 1;
